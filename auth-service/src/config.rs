@@ -1,0 +1,62 @@
+//! The configuration.
+
+use std::net::SocketAddr;
+
+use lifecycle::{FromValues, Secret, Values};
+
+use crate::signing::Signer;
+
+/// The shortest service credential, in characters.
+const MIN_CREDENTIAL_CHARS: usize = 32;
+
+/// What auth-service is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The address to serve gRPC on.
+    pub listen: SocketAddr,
+    /// Where NATS is; several addresses separated by commas.
+    pub nats_url: String,
+    /// The NATS user, `auth-service` in every installation of ours.
+    pub nats_user: String,
+    /// Its password.
+    pub nats_password: Secret<String>,
+    /// What gateways prove themselves with.
+    pub gateway_credential: Secret<String>,
+    /// What workers prove themselves with.
+    pub worker_credential: Secret<String>,
+    /// The Ed25519 key of grants and job tokens, base64 of PKCS#8 or of a 32-byte seed.
+    pub signing_key: Secret<String>,
+}
+
+impl FromValues for Config {
+    fn from_values(v: &mut Values) -> Self {
+        let config = Self {
+            listen: v.or("listen", "127.0.0.1:0", "address to serve gRPC on"),
+            nats_url: v.or("nats-url", "nats://127.0.0.1:4222", "NATS servers, separated by commas"),
+            nats_user: v.or("nats-user", broker::permissions::AUTH_SERVICE, "NATS user"),
+            nats_password: v.secret("nats-password", "password of the NATS user"),
+            gateway_credential: v
+                .secret("gateway-credential", "what gateways prove themselves with, 32 characters or more"),
+            worker_credential: v
+                .secret("worker-credential", "what workers prove themselves with, 32 characters or more"),
+            signing_key: v.secret(
+                "signing-key",
+                "Ed25519 key of grants and job tokens: base64 of PKCS#8 or a 32-byte seed",
+            ),
+        };
+        config.check(v);
+        config
+    }
+}
+
+impl Config {
+    fn check(&self, v: &mut Values) {
+        let long = |secret: &Secret<String>| secret.expose().chars().count() >= MIN_CREDENTIAL_CHARS;
+        v.check(long(&self.gateway_credential), "gateway-credential is shorter than 32 characters");
+        v.check(long(&self.worker_credential), "worker-credential is shorter than 32 characters");
+        let distinct = self.gateway_credential.expose() != self.worker_credential.expose();
+        v.check(distinct, "gateway-credential and worker-credential are the same");
+        let usable = Signer::from_base64(self.signing_key.expose()).is_ok();
+        v.check(usable, "signing-key is not the base64 of an Ed25519 key (PKCS#8, or a seed of 32 bytes)");
+    }
+}

@@ -1,0 +1,49 @@
+//! Which service may call which method: the whole table.
+
+/// A service that calls us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Gateway,
+    Worker,
+}
+
+/// A method of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Identify,
+    CreateToken,
+    ListTokens,
+    RevokeToken,
+    IssueJobToken,
+}
+
+impl Role {
+    pub(crate) fn may(self, method: Method) -> bool {
+        match (self, method) {
+            (
+                Self::Gateway,
+                Method::Identify | Method::CreateToken | Method::ListTokens | Method::RevokeToken,
+            )
+            | (Self::Worker, Method::IssueJobToken) => true,
+            (Self::Gateway, Method::IssueJobToken)
+            | (
+                Self::Worker,
+                Method::Identify | Method::CreateToken | Method::ListTokens | Method::RevokeToken,
+            ) => false,
+        }
+    }
+}
+
+impl Method {
+    /// The method of a gRPC path.
+    pub(crate) fn of_path(path: &str) -> Option<Self> {
+        match path.strip_prefix("/hookmill.auth.v1.Auth/")? {
+            "Identify" => Some(Self::Identify),
+            "CreateToken" => Some(Self::CreateToken),
+            "ListTokens" => Some(Self::ListTokens),
+            "RevokeToken" => Some(Self::RevokeToken),
+            "IssueJobToken" => Some(Self::IssueJobToken),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The names of streams, subjects and inboxes: each stands here once.
+
+/// The catalog's key-value bucket and its stream.
+pub const CATALOG_BUCKET: &str = "CATALOG";
+/// The stream under [`CATALOG_BUCKET`].
+pub const CATALOG_STREAM: &str = "KV_CATALOG";
+/// What the catalog's subjects begin with.
+pub const CATALOG_PREFIX: &str = "$KV.CATALOG.";
+/// The object store of bodies too large for a catalog value, named by their SHA-256.
+pub const BLOBS_BUCKET: &str = "BLOBS";
+/// The object store of arguments too large for an envelope.
+pub const ARGS_BUCKET: &str = "ARGS";
+
+/// The one shard of today; the token is in every subject from the start.
+pub const SHARD: &str = "0";
+/// The ready jobs' stream of [`SHARD`].
+pub const JOBS_STREAM: &str = "JOBS_0";
+
+/// `_INBOX_<user>`: each service's replies are its own.
+pub fn inbox_prefix(user: &str) -> String {
+    format!("_INBOX_{user}")
+}
+
+/// `job.<shard>.<tag>.<priority>.<ws>.<job id>`; `ws` and `tag` already tokens.
+pub fn job_subject(tag: &str, priority: &str, workspace: &str, job: &str) -> String {
+    format!("job.{SHARD}.{tag}.{priority}.{workspace}.{job}")
+}
+
+/// Every ready job of one tag and priority.
+pub fn jobs_of(tag: &str, priority: &str) -> String {
+    format!("job.{SHARD}.{tag}.{priority}.>")
+}
+
+/// The subject of one job whatever its tag and priority.
+pub fn job_anywhere(workspace: &str, job: &str) -> String {
+    format!("job.{SHARD}.*.*.{workspace}.{job}")
+}
+
+/// The completion subject of one gateway instance.
+pub fn done(instance: &str) -> String {
+    format!("done.{instance}")
+}
+
+/// The event subject of one job.
+pub fn event(workspace: &str, job: &str) -> String {
+    format!("ev.{workspace}.{job}")
+}
+
+/// The control subject of one worker.
+pub fn control(worker: &str) -> String {
+    format!("ctl.{worker}")
+}

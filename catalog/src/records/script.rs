@@ -1,0 +1,168 @@
+//! Scripts: what is sent to deploy one, a stored version, and the head of a path.
+
+use proto::{Language, ScriptHash, ScriptPath, Tag, WorkspaceId};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use super::Record;
+use crate::{Key, Kind};
+
+/// A script as it is sent (contract 3.4). Nothing sent is lost: what this program gives
+/// no meaning to yet stays in `other`, known fields of the contract and unknown ones alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewScript {
+    /// Where it is deployed.
+    pub path: ScriptPath,
+    /// One line, for people.
+    #[serde(default, deserialize_with = "text_or_null")]
+    pub summary: String,
+    /// For people.
+    #[serde(default, deserialize_with = "text_or_null")]
+    pub description: String,
+    /// The source.
+    pub content: String,
+    /// The language of the source.
+    pub language: Language,
+    /// The version it replaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_hash: Option<ScriptHash>,
+    /// The current version of the path is the parent, whichever it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_parent: Option<bool>,
+    /// The JSON schema of its arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
+    /// `script`, `failure`, `trigger`, `command`, `approval` or `preprocessor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The queue its jobs wait in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Tag>,
+    /// How long a job may run, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<i64>,
+    /// Its resolved dependencies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<String>,
+    /// Why it was deployed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment_message: Option<String>,
+    /// Every other field as sent.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// One immutable version of a script.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Script {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// Its id.
+    pub hash: ScriptHash,
+    /// The versions before it, newest first, at most 20.
+    pub parent_hashes: Vec<ScriptHash>,
+    /// The user name of its author.
+    pub created_by: String,
+    /// Unix milliseconds.
+    pub created_at_ms: i64,
+    /// The SHA-256 of the source when that is stored as a blob; `script.content` is then
+    /// empty in the store, and filled by [`crate::Catalog::script`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_blob: Option<String>,
+    /// What was sent, with the parent that was chosen.
+    pub script: NewScript,
+}
+
+/// The current version of a path, with what a trigger needs to make a job of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The path.
+    pub path: ScriptPath,
+    /// The current version.
+    pub hash: ScriptHash,
+    /// The versions before it, newest first, at most 20.
+    pub parent_hashes: Vec<ScriptHash>,
+    /// The language of the current version.
+    pub language: Language,
+    /// The queue its jobs wait in.
+    #[serde(default)]
+    pub tag: Option<Tag>,
+    /// How long a job may run, in seconds.
+    #[serde(default)]
+    pub timeout: Option<i64>,
+    /// One line, for people.
+    #[serde(default)]
+    pub summary: String,
+    /// The contract's `kind`.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// The user name of the current version's author.
+    pub created_by: String,
+    /// Unix milliseconds.
+    pub created_at_ms: i64,
+    /// The path is not callable any more; its versions are, by hash.
+    #[serde(default)]
+    pub archived: bool,
+}
+
+/// Clients send `null` for a text that is not there.
+fn text_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Option::<String>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+impl Script {
+    /// Where it is stored.
+    pub fn key(&self) -> Key {
+        Self::key_of(&self.workspace, self.hash)
+    }
+
+    /// Where a version is stored.
+    pub fn key_of(workspace: &WorkspaceId, hash: ScriptHash) -> Key {
+        Key::scoped(Kind::Script, workspace, &hash.to_string())
+    }
+}
+
+impl Head {
+    /// Where it is stored.
+    pub fn key(&self) -> Key {
+        Self::key_of(&self.workspace, &self.path)
+    }
+
+    /// Where the head of a path is stored.
+    pub fn key_of(workspace: &WorkspaceId, path: &ScriptPath) -> Key {
+        Key::scoped(Kind::Head, workspace, path.as_str())
+    }
+
+    /// The tag its jobs wait under: the script's own, else its language's.
+    pub fn effective_tag(&self) -> &str {
+        self.tag.as_ref().map_or(self.language.default_tag(), Tag::as_str)
+    }
+
+    /// The head that makes `script` current.
+    pub(crate) fn of(script: &Script) -> Self {
+        Self {
+            workspace: script.workspace.clone(),
+            path: script.script.path.clone(),
+            hash: script.hash,
+            parent_hashes: script.parent_hashes.clone(),
+            language: script.script.language,
+            tag: script.script.tag.clone(),
+            timeout: script.script.timeout,
+            summary: script.script.summary.clone(),
+            kind: script.script.kind.clone(),
+            created_by: script.created_by.clone(),
+            created_at_ms: script.created_at_ms,
+            archived: false,
+        }
+    }
+}
+
+impl Record for Script {
+    const KIND: Kind = Kind::Script;
+}
+
+impl Record for Head {
+    const KIND: Kind = Kind::Head;
+}

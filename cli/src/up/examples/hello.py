@@ -1,0 +1,3 @@
+def main(name: str = "world"):
+    print(f"greeting {name}")
+    return {"greeting": f"Hello, {name}!"}

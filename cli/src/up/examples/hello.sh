@@ -1,0 +1,3 @@
+name="${1:-world}"
+echo "greeting $name"
+echo "Hello, $name!"

@@ -1,0 +1,205 @@
+//! The steps of `hookmill up`, in their order.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use lifecycle::config::{Resolved, Sources, resolve};
+use lifecycle::supervisor::Host;
+use lifecycle::{Process, ProcessConfig, Secret, Service};
+use proto::Language;
+use reqwest::Method;
+use tokio::net::TcpListener;
+
+use super::args::UpArgs;
+use super::credentials::Credentials;
+use super::data_folder::DataFolder;
+use super::env_file::{self, ClientEnv};
+use super::screen::Screen;
+use super::server::Ingredients;
+use super::servers::Servers;
+use super::service_settings::Addresses;
+use super::services::{Services, Start};
+use super::{admin, example, tools};
+use crate::api::Api;
+use crate::failure::Failure;
+use crate::output;
+use crate::provision::{Streams, provision};
+
+const SERVICE: Service = Service { name: "up", about: "everything on one machine", version: env!("CARGO_PKG_VERSION") };
+
+/// From the stop being asked for to the end of everything.
+const STOP_WITHIN: &str = "30s";
+
+/// How long the services may take to answer.
+const READY_WITHIN: Duration = Duration::from_secs(15);
+
+/// Runs everything in the foreground until a signal. 0 it was stopped, 1 something failed, 2 it could not
+/// begin: the folder or the port is taken.
+pub(crate) fn main(args: &UpArgs) -> ExitCode {
+    let begun = process_config(args).and_then(|config| Ok((config, begin(args)?)));
+    let (config, (data, http)) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            output::complain(&format!("{error:#}"));
+            return ExitCode::from(2);
+        }
+    };
+    let args = args.clone();
+    lifecycle::run_process(&SERVICE, &config, |process| run(args, data, http, process))
+}
+
+fn process_config(args: &UpArgs) -> anyhow::Result<ProcessConfig> {
+    let flags = [format!("--log={}", args.log), format!("--shutdown-grace={STOP_WITHIN}")];
+    let sources = flags.into_iter().fold(Sources::default(), Sources::arg);
+    match resolve(&SERVICE, sources)? {
+        Resolved::Run(config) => Ok(config),
+        Resolved::Print(_) => bail!("nothing was asked to be printed"),
+    }
+}
+
+/// Takes the folder and the port, so that nothing is started when either is not to be had.
+fn begin(args: &UpArgs) -> anyhow::Result<(DataFolder, std::net::TcpListener)> {
+    let data = DataFolder::take(&args.data)?;
+    let addr = SocketAddr::from(([127, 0, 0, 1], args.port));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let http = runtime.block_on(lifecycle::bind(addr, "port"))?.into_std()?;
+    Ok((data, http))
+}
+
+async fn run(args: UpArgs, data: DataFolder, http: std::net::TcpListener, process: Process) -> anyhow::Result<()> {
+    let http = TcpListener::from_std(http)?;
+    let host = Host::new().context("cannot start threads")?;
+    let credentials = Credentials::load_or_generate(data.path())?;
+    let from = Ingredients { folder: data.path(), credentials: &credentials, profile: args.profile };
+    let servers = Servers::start(&host, from).await?;
+    let up = Up { args, data, credentials };
+    let ended = up.serve(&servers, http, &process).await;
+    servers.stop().await;
+    ended
+}
+
+struct Up {
+    args: UpArgs,
+    data: DataFolder,
+    credentials: Credentials,
+}
+
+/// The token a first screen needs.
+struct AdminToken {
+    token: String,
+    new: bool,
+}
+
+impl Up {
+    async fn serve(&self, servers: &Servers, http: TcpListener, process: &Process) -> anyhow::Result<()> {
+        let base_url = format!("http://{}", http.local_addr()?);
+        self.provision(servers).await?;
+        let token = self.token(servers).await?;
+        let languages = languages();
+        let start = Start { args: &self.args, data: &self.data, credentials: &self.credentials, languages: &languages };
+        let addresses = Addresses {
+            nats_url: servers.nats_url(),
+            valkey: servers.valkey.addr().to_string(),
+            auth_url: String::new(),
+        };
+        let services = Services::start(process, start, addresses, http).await?;
+        let greeted = process.shutdown.until_drain(self.greet(&services, &base_url, token, &languages)).await;
+        if let Some(Err(error)) = greeted {
+            process.fail(error);
+        }
+        process.shutdown.draining().await;
+        output::note("stopping; Ctrl-C again ends everything at once\n");
+        services.stop().await;
+        Ok(())
+    }
+
+    async fn provision(&self, servers: &Servers) -> anyhow::Result<()> {
+        let password = self.credentials.nats_password(broker::permissions::PROVISION);
+        let streams = Streams {
+            url: servers.nats_url(),
+            password: Secret::new(password.to_owned()),
+            replicas: 1,
+            max_queue_bytes: job_queue::PROVISION_DEFAULT_MAX_BYTES,
+        };
+        provision(&streams).await
+    }
+
+    /// The first admin's token on the first start, a new one when asked for, else that of the file.
+    async fn token(&self, servers: &Servers) -> anyhow::Result<Option<AdminToken>> {
+        let catalog = admin::open_catalog(&servers.nats_url(), &self.credentials).await?;
+        let mut made = admin::first_token(&catalog, &self.args).await?;
+        if made.is_none() && self.args.reset_token {
+            made = Some(admin::new_token(&catalog).await?);
+        }
+        let kept = || env_file::read_token(self.data.path()).map(|token| AdminToken { token, new: false });
+        Ok(made.map(|bearer| AdminToken { token: bearer.expose().to_owned(), new: true }).or_else(kept))
+    }
+
+    /// Waits until everything answers, leaves the example and the env file, and says so.
+    async fn greet(
+        &self,
+        services: &Services,
+        base_url: &str,
+        token: Option<AdminToken>,
+        languages: &[Language],
+    ) -> anyhow::Result<()> {
+        let Some(AdminToken { token, new }) = token else { return self.greet_without_token(base_url) };
+        let env = ClientEnv {
+            base_url: base_url.to_owned(),
+            token,
+            workspace: self.args.first_workspace.to_string(),
+        };
+        // before the services, so that the token is not lost when one fails
+        env.write(self.data.path()).context("cannot write the env file")?;
+        let api = Api::new(base_url, &env.token, &env.workspace)?;
+        tokio::time::timeout(READY_WITHIN, async { services.ready().await; answers(&api).await })
+            .await
+            .with_context(|| format!("the services did not answer within {} s", READY_WITHIN.as_secs()))??;
+        let example = self.example(&api, new, languages).await?;
+        let screen = Screen { env: &env, data: &self.args.data, new_token: new, example: example.then_some(example::PATH) };
+        output::raw(&screen.render());
+        Ok(())
+    }
+
+    fn greet_without_token(&self, base_url: &str) -> anyhow::Result<()> {
+        let file = self.args.data.join(env_file::FILE);
+        output::raw(&format!(
+            "\nHookmill is ready on {base_url}\n\n  Token   {} is lost: stop, then `hookmill up --reset-token` makes a new one\n\n",
+            file.display()
+        ));
+        Ok(())
+    }
+
+    /// Whether there is the example: deployed when the token is new, so that who deletes it stays rid of it.
+    async fn example(&self, api: &Api, new: bool, languages: &[Language]) -> Result<bool, Failure> {
+        if new {
+            return example::deploy_in_one_of(api, languages).await;
+        }
+        let at = format!("scripts/get/p/{}", example::PATH);
+        Ok(api.here(Method::GET, &at).find::<serde_json::Value>().await?.is_some())
+    }
+}
+
+/// What runs here, as far as the programs are there.
+fn languages() -> Vec<Language> {
+    let programs = [("python3", Language::Python3), ("deno", Language::Deno), ("bash", Language::Bash)];
+    let there = programs.into_iter().filter(|(program, _)| tools::find(program).is_ok());
+    there.map(|(_, language)| language).collect()
+}
+
+/// Asks who we are until somebody knows.
+async fn answers(api: &Api) -> anyhow::Result<()> {
+    const PAUSE: Duration = Duration::from_millis(10);
+    loop {
+        match api.here(Method::GET, "users/whoami").text().await {
+            Ok(_) => return Ok(()),
+            Err(Failure::Refused { status: 503, .. } | Failure::Unreachable { .. }) => tokio::time::sleep(PAUSE).await,
+            Err(Failure::Refused { status: 401, .. }) => {
+                bail!("the token in the env file is not valid any more: `hookmill up --reset-token` makes a new one")
+            }
+            Err(other) => return Err(other.into()),
+        }
+    }
+}

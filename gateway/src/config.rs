@@ -1,0 +1,58 @@
+//! The gateway's configuration.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lifecycle::{FromValues, Secret, Values};
+use proto::Language;
+
+/// What a gateway needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// NATS servers.
+    pub nats_url: String,
+    /// Password of the NATS user `gateway`.
+    pub nats_password: Secret<String>,
+    /// Redis with user and password.
+    pub redis_url: Secret<String>,
+    /// auth-service.
+    pub auth_url: String,
+    /// The credential auth-service knows gateways by; also the key of signed job ids.
+    pub auth_credential: Secret<String>,
+    /// Languages that workers of this installation run.
+    pub languages: Vec<Language>,
+    /// Largest request body, bytes.
+    pub body_limit: usize,
+    /// How long a synchronous webhook waits when the caller does not say.
+    pub wait_default: Duration,
+    /// The longest a caller may ask for.
+    pub wait_max: Duration,
+    /// Callers that may wait at once.
+    pub max_waiters: usize,
+    /// How long runs are kept after their end.
+    pub retention: Duration,
+}
+
+impl FromValues for Config {
+    fn from_values(v: &mut Values) -> Self {
+        let config = Self {
+            listen: v.or("listen", "127.0.0.1:8000", "address of the HTTP API"),
+            nats_url: v.or("nats-url", "nats://127.0.0.1:4222", "NATS servers, separated by commas"),
+            nats_password: v.secret("nats-password", "password of the NATS user `gateway`"),
+            redis_url: v.secret("redis-url", "redis://user:password@host:port/0"),
+            auth_url: v.or("auth-url", "http://127.0.0.1:9090", "address of auth-service"),
+            auth_credential: v.secret("auth-credential", "the credential auth-service knows gateways by"),
+            languages: v.list("languages", "python3,deno,bash", "languages that workers here run"),
+            body_limit: v.size("body-limit", "8MiB", "largest request body"),
+            wait_default: v.duration("wait-default", "60s", "how long a synchronous webhook waits by default"),
+            wait_max: v.duration("wait-max", "10m", "longest wait a caller may ask for"),
+            max_waiters: v.or("max-waiters", "10000", "callers that may wait at once"),
+            retention: v.duration("retention", "168h", "how long runs are kept after their end"),
+        };
+        v.check(config.wait_default <= config.wait_max, "wait-default is longer than wait-max");
+        v.check(config.body_limit <= 64 * 1024 * 1024, "body-limit is over 64MiB, the most a queue can carry");
+        config
+    }
+}

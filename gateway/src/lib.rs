@@ -1,0 +1,22 @@
+//! HTTP in: webhooks and the REST API of the contract. Stateless: definitions come from
+//! watched tables, jobs go to the stream, ends come back on one completion subject, and
+//! everything else is read from Redis. It never sees the worker.
+
+mod answer;
+mod app;
+mod auth;
+mod config;
+mod error;
+mod job_id;
+mod middleware;
+mod openapi;
+mod present;
+mod request;
+mod router;
+mod routes;
+mod serve;
+mod trigger;
+
+pub use config::Config;
+pub use openapi::document;
+pub use serve::{run, run_on};

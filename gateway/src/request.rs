@@ -1,0 +1,9 @@
+//! What a webhook's request says: its run parameters and its arguments.
+
+mod args;
+mod body;
+mod params;
+
+pub(crate) use args::build;
+pub(crate) use body::read;
+pub(crate) use params::{RunParams, Wait};

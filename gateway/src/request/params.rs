@@ -1,0 +1,209 @@
+//! Run parameters of the query string (contract 1.2). What is not built yet is refused by
+//! name unless it asks for what happens anyway; unknown parameters are ignored.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use proto::{JobId, Tag};
+
+use crate::error::{ApiError, ApiResult};
+
+/// Parameters of the contract that ask for something this server does not do yet.
+const NOT_BUILT: [&str; 15] = [
+    "scheduled_for",
+    "scheduled_in_secs",
+    "cache_ttl",
+    "cache_ignore_s3_path",
+    "timeout",
+    "queue_limit",
+    "retry",
+    "skip_preprocessor",
+    "invisible_to_owner",
+    "poll_delay_ms",
+    "memory_id",
+    "trigger_external_id",
+    "service_name",
+    "suspended_mode",
+    "approver",
+];
+
+/// How long, and with what consequence, a caller waits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Wait {
+    /// None: the instance's default.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) cancel_on_disconnect: bool,
+    pub(crate) cancel_on_timeout: bool,
+}
+
+/// The parameters of one trigger.
+#[derive(Clone, Debug)]
+pub(crate) struct RunParams {
+    pub(crate) job_id: Option<JobId>,
+    pub(crate) parent_job: Option<JobId>,
+    pub(crate) root_job: Option<JobId>,
+    pub(crate) tag: Option<Tag>,
+    pub(crate) wait: Wait,
+    /// What an accepted asynchronous trigger is answered with.
+    pub(crate) accepted: StatusCode,
+    pub(crate) include_header: Vec<String>,
+    /// Query parameters that become arguments, with their values.
+    pub(crate) include_query: Vec<(String, String)>,
+    pub(crate) raw: bool,
+    pub(crate) wrap_body: bool,
+    /// Base64 of the arguments, for GET.
+    pub(crate) payload: Option<String>,
+}
+
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// The last value of a name; the empty text counts as absent.
+    fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().rev().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(&self, name: &str) -> ApiResult<Option<T>> {
+        let parse = |text: &str| text.parse().map_err(|error| ApiError::bad_request(format!("{name}: {error}")));
+        self.get(name).map(parse).transpose()
+    }
+
+    fn flag(&self, name: &str) -> ApiResult<bool> {
+        match self.get(name) {
+            None | Some("false" | "0") => Ok(false),
+            Some("true" | "1") => Ok(true),
+            Some(other) => Err(ApiError::bad_request(format!("{name}: `{other}` is not true or false"))),
+        }
+    }
+
+    fn names(&self, name: &str) -> Vec<String> {
+        let list = self.get(name).unwrap_or_default().split(',').map(str::trim);
+        list.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    }
+}
+
+impl RunParams {
+    /// Reads a query string.
+    pub(crate) fn parse(query: &str, wait_max: Duration) -> ApiResult<Self> {
+        let query = Query(url::form_urlencoded::parse(query.as_bytes()).into_owned().collect());
+        refuse_unbuilt(&query)?;
+        Ok(Self {
+            job_id: query.parsed("job_id")?,
+            parent_job: query.parsed("parent_job")?,
+            root_job: query.parsed("root_job")?,
+            tag: query.parsed("tag")?,
+            wait: wait(&query, wait_max)?,
+            accepted: accepted(&query)?,
+            include_header: headers(&query)?,
+            include_query: included(&query)?,
+            raw: query.flag("raw")?,
+            wrap_body: query.flag("wrap_body")?,
+            payload: query.get("payload").map(str::to_owned),
+        })
+    }
+
+    /// The fields only an unrestricted token may choose; `job_id` is judged apart.
+    pub(crate) fn steering(&self) -> Option<&'static str> {
+        match self {
+            Self { tag: Some(_), .. } => Some("tag"),
+            Self { parent_job: Some(_), .. } => Some("parent_job"),
+            Self { root_job: Some(_), .. } => Some("root_job"),
+            _ => None,
+        }
+    }
+}
+
+fn refuse_unbuilt(query: &Query) -> ApiResult<()> {
+    let asks = |name: &&&str| query.get(name).is_some_and(|value| !matches!(value, "false" | "0" | "null"));
+    match NOT_BUILT.iter().find(asks) {
+        Some(name) => Err(ApiError::bad_request(format!("the run parameter `{name}` is not supported yet"))),
+        None => Ok(()),
+    }
+}
+
+fn wait(query: &Query, most: Duration) -> ApiResult<Wait> {
+    let timeout = query.parsed::<f64>("timeout_wait")?.map(|seconds| {
+        let wait = Duration::try_from_secs_f64(seconds).ok().filter(|wait| *wait <= most && !wait.is_zero());
+        wait.ok_or_else(|| {
+            ApiError::bad_request(format!("timeout_wait: {seconds} is not within 0 and {} seconds", most.as_secs()))
+        })
+    });
+    Ok(Wait {
+        timeout: timeout.transpose()?,
+        cancel_on_disconnect: query.flag("cancel_on_disconnect")?,
+        cancel_on_timeout: query.flag("cancel_on_timeout")?,
+    })
+}
+
+fn accepted(query: &Query) -> ApiResult<StatusCode> {
+    match query.get("status") {
+        None | Some("201") => Ok(StatusCode::CREATED),
+        Some("200") => Ok(StatusCode::OK),
+        Some("202") => Ok(StatusCode::ACCEPTED),
+        Some(other) => Err(ApiError::bad_request(format!("status: `{other}` is none of 200, 201, 202"))),
+    }
+}
+
+fn headers(query: &Query) -> ApiResult<Vec<String>> {
+    let names: Vec<String> = query.names("include_header").iter().map(|name| name.to_lowercase()).collect();
+    match names.iter().find(|name| matches!(name.as_str(), "authorization" | "cookie" | "proxy-authorization")) {
+        Some(name) => Err(ApiError::bad_request(format!("include_header: `{name}` holds a credential and is never an argument"))),
+        None => Ok(names),
+    }
+}
+
+fn included(query: &Query) -> ApiResult<Vec<(String, String)>> {
+    let names = query.names("include_query");
+    if names.iter().any(|name| name == "token") {
+        return Err(ApiError::bad_request("include_query: `token` is a credential and is never an argument"));
+    }
+    let value = |name: String| query.0.iter().rev().find(|(key, _)| *key == name).map(|(_, value)| (name.clone(), value.clone()));
+    Ok(names.into_iter().filter_map(value).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(query: &str) -> ApiResult<RunParams> {
+        RunParams::parse(query, Duration::from_secs(600))
+    }
+
+    #[test]
+    fn defaults_and_empty_values() {
+        let params = parse("parent_job=&root_job=&job_id=&tag=&approver=&unknown=1&skip_preprocessor=false&cache_ttl=0").unwrap();
+        assert!(params.job_id.is_none() && params.parent_job.is_none() && params.tag.is_none());
+        assert_eq!(params.accepted, StatusCode::CREATED);
+        assert_eq!(params.wait.timeout, None);
+        assert_eq!(params.steering(), None);
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        for (query, named) in [
+            ("job_id=nope", "job_id"),
+            ("status=204", "status"),
+            ("timeout_wait=0", "timeout_wait"),
+            ("timeout_wait=601", "timeout_wait"),
+            ("timeout_wait=NaN", "timeout_wait"),
+            ("timeout_wait=-1", "timeout_wait"),
+            ("cancel_on_timeout=perhaps", "cancel_on_timeout"),
+            ("include_header=Authorization", "authorization"),
+            ("include_query=a,token", "token"),
+            ("scheduled_in_secs=5", "scheduled_in_secs"),
+            ("retry=%7B%7D", "retry"),
+            ("suspended_mode=true", "suspended_mode"),
+        ] {
+            let error = parse(query).unwrap_err();
+            assert!(error.message.contains(named), "{query}: {}", error.message);
+        }
+    }
+
+    #[test]
+    fn included_parameters_bring_their_values() {
+        let params = parse("include_query=a,b,c&a=1&b=x%20y&a=2").unwrap();
+        assert_eq!(params.include_query, [("a".into(), "2".into()), ("b".into(), "x y".into())]);
+        assert_eq!(parse("timeout_wait=0.5").unwrap().wait.timeout, Some(Duration::from_millis(500)));
+    }
+}

@@ -1,0 +1,58 @@
+//! Every route in one list; the middleware around them is in [`crate::middleware`].
+
+use axum::Router;
+use axum::routing::{delete, get, post};
+
+use crate::app::App;
+use crate::routes::{cancel, instance, jobs, list, run, scripts, tokens, updates, users, workspaces};
+
+/// The API.
+pub(crate) fn build(app: App) -> Router {
+    let workspaced = webhooks().merge(inspection()).merge(definitions());
+    let api = Router::new()
+        .nest("/w/{workspace}", workspaced)
+        .route("/users/whoami", get(users::whoami))
+        .route("/users/tokens/create", post(tokens::create))
+        .route("/users/tokens/list", get(tokens::list))
+        .route("/users/tokens/delete/{token_prefix}", delete(tokens::delete))
+        .route("/workspaces/exists", post(workspaces::exists))
+        .route("/version", get(instance::version))
+        .route("/openapi.json", get(instance::openapi));
+    let router = Router::new().nest("/api", api).fallback(instance::nothing);
+    crate::middleware::apply(router.method_not_allowed_fallback(instance::no_such_method).with_state(app))
+}
+
+fn webhooks() -> Router<App> {
+    Router::new()
+        .route("/jobs/run/p/{*path}", post(run::by_path).head(run::head).options(run::options))
+        .route("/jobs/run/h/{hash}", post(run::by_hash).head(run::head).options(run::options))
+        .route(
+            "/jobs/run_wait_result/p/{*path}",
+            post(run::wait_by_path).get(run::wait_by_path).head(run::head).options(run::options),
+        )
+        .route(
+            "/jobs/run_wait_result/h/{hash}",
+            post(run::wait_by_hash).get(run::wait_by_hash).head(run::head).options(run::options),
+        )
+}
+
+fn inspection() -> Router<App> {
+    Router::new()
+        .route("/jobs_u/get/{id}", get(jobs::get))
+        .route("/jobs_u/get_logs/{id}", get(jobs::logs))
+        .route("/jobs_u/get_args/{id}", get(jobs::args))
+        .route("/jobs_u/getupdate/{id}", get(updates::get))
+        .route("/jobs_u/completed/get/{id}", get(jobs::completed))
+        .route("/jobs_u/completed/get_result/{id}", get(jobs::result))
+        .route("/jobs_u/completed/get_result_maybe/{id}", get(jobs::result_maybe))
+        .route("/jobs_u/queue/cancel/{id}", post(cancel::cancel))
+        .route("/jobs/list", get(list::jobs))
+}
+
+fn definitions() -> Router<App> {
+    Router::new()
+        .route("/scripts/create", post(scripts::create))
+        .route("/scripts/get/p/{*path}", get(scripts::by_path))
+        .route("/scripts/get/h/{hash}", get(scripts::by_hash))
+        .route("/users/whoami", get(users::whoami_here))
+}

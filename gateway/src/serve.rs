@@ -1,0 +1,168 @@
+//! Starting a gateway: connections, tables, the completion subscription, then the port.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use broker::{Broker, BrokerConfig, Link};
+use catalog::{Catalog, Kind};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use job_queue::{ArgsStore, Completions, Control, Events, Finder, Publisher, QueuedRows, Records, RedisConfig};
+use lifecycle::{Latch, Process};
+use proto::InstanceId;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, Parts};
+use crate::auth::{AuthClient, Authenticator};
+use crate::config::Config;
+use crate::job_id::JobIds;
+
+/// What a gateway reads of the catalog.
+const KINDS: [Kind; 4] = [Kind::Workspace, Kind::User, Kind::Revoked, Kind::Head];
+/// How long a client may take to send its request's head.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Runs a gateway until it is told to stop.
+///
+/// # Errors
+/// The port is taken, or the configuration cannot be used.
+pub async fn run(config: Config, process: Process) -> anyhow::Result<()> {
+    let listener = lifecycle::bind(config.listen, "listen").await?;
+    run_on(listener, config, process).await
+}
+
+/// The same on a socket that is already bound.
+///
+/// # Errors
+/// The configuration cannot be used.
+pub async fn run_on(listener: TcpListener, config: Config, process: Process) -> anyhow::Result<()> {
+    let address = listener.local_addr()?;
+    let housekeeping = Housekeeping { process: &process, over: CancellationToken::new() };
+    let app = assemble(config, &housekeeping).await?;
+    let router = crate::router::build(app);
+    tracing::info!(server.address = %address, "gateway listens");
+    serve(listener, router, &process).await;
+    housekeeping.over.cancel();
+    Ok(())
+}
+
+async fn assemble(config: Config, housekeeping: &Housekeeping<'_>) -> anyhow::Result<App> {
+    let instance = InstanceId::random("gateway");
+    let broker = Broker::connect(BrokerConfig {
+        url: config.nats_url.clone(),
+        user: broker::permissions::GATEWAY.to_owned(),
+        password: config.nats_password.expose().clone(),
+        name: instance.to_string(),
+    })
+    .await?;
+    let redis = RedisConfig { url: config.redis_url.expose().clone(), retention: config.retention };
+    let records = Records::open(&redis)?;
+    let auth = AuthClient::new(&config.auth_url, config.auth_credential.expose()).context("auth-url")?;
+    let (completions, demultiplexer) = Completions::subscribe(&broker, instance, config.max_waiters).await?;
+    let (queued_rows, rows_writer) = QueuedRows::new(records.clone());
+    let catalog = Catalog::open(broker.clone(), &KINDS);
+    housekeeping.spawn("completions", demultiplexer);
+    housekeeping.spawn("listing rows", rows_writer);
+    watch_dependencies(&broker, &catalog, housekeeping.process);
+    let job_ids = JobIds::new(config.auth_credential.expose());
+    Ok(App::new(Parts {
+        catalog,
+        auth: Authenticator::new(auth),
+        records,
+        publisher: Publisher::new(broker.clone()),
+        finder: Finder::new(broker.clone()),
+        args: ArgsStore::new(broker.clone()),
+        completions,
+        events: Events::new(broker.clone()),
+        control: Control::new(broker),
+        queued_rows,
+        job_ids,
+        tasks: housekeeping.process.tasks.clone(),
+        config,
+    }))
+}
+
+/// Tasks that serve requests and end after the last of them.
+struct Housekeeping<'a> {
+    process: &'a Process,
+    over: CancellationToken,
+}
+
+impl Housekeeping<'_> {
+    fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let over = self.over.clone();
+        self.process.spawn_essential(name, async move {
+            match over.run_until_cancelled(task).await {
+                None => Ok(()),
+                Some(()) => anyhow::bail!("it ended while requests were served"),
+            }
+        });
+    }
+}
+
+/// Ready when NATS is connected and the tables were loaded.
+fn watch_dependencies(broker: &Broker, catalog: &Catalog, process: &Process) {
+    let (nats, tables) = (process.readiness.latch("nats"), process.readiness.latch("catalog"));
+    let (link, catalog, drain) = (broker.link(), catalog.clone(), process.shutdown.drain_token().clone());
+    process.spawn("dependencies", async move {
+        let watching = async {
+            tokio::join!(follow(link, &nats), async {
+                catalog.ready().await;
+                tables.ready();
+            });
+        };
+        drain.run_until_cancelled(watching).await;
+    });
+}
+
+async fn follow(mut link: tokio::sync::watch::Receiver<Link>, latch: &Latch) {
+    loop {
+        match *link.borrow_and_update() {
+            Link::Up(_) => latch.ready(),
+            Link::Down => latch.not_ready("not connected"),
+        }
+        if link.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Serves until the drain; then no new connections, and those that wait are answered.
+async fn serve(listener: TcpListener, router: axum::Router, process: &Process) {
+    let graceful = GracefulShutdown::new();
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    let draining = process.shutdown.draining();
+    tokio::pin!(draining);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut draining => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        // small answers must not wait for the caller's acknowledgement
+        let _ = stream.set_nodelay(true);
+        let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let connection = graceful.watch(connection.into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = process.shutdown.aborting() => tracing::warn!("callers that still wait are cut off"),
+    }
+}

@@ -1,0 +1,179 @@
+//! A trigger: from a resolved script and checked arguments to a job the stream has
+//! acknowledged. The only place where jobs are made.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use job_queue::{Job, PublishError, Trace, Waiter, now_us};
+use proto::rights::Action;
+use proto::{ErrorCode, JobId, Language, ScriptHash, ScriptPath, Tag};
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::error::{ApiError, ApiResult};
+use crate::job_id::Binding;
+use crate::request::RunParams;
+
+/// How long the stream may take to acknowledge a job.
+const PUBLISH: Duration = Duration::from_millis(1500);
+
+/// What a webhook addresses.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// The latest version of a path, as it stands in the URL.
+    Path(String),
+    /// One version for ever.
+    Hash(ScriptHash),
+}
+
+/// A version to run, with what a job needs of it.
+pub(crate) struct Runnable {
+    pub(crate) path: ScriptPath,
+    hash: ScriptHash,
+    language: Language,
+    tag: Tag,
+}
+
+/// A job in the stream, and the place of whoever waits for it.
+pub(crate) struct Triggered {
+    pub(crate) id: JobId,
+    pub(crate) waiter: Option<Waiter>,
+}
+
+impl Target {
+    /// The version to run, if the caller may run it.
+    pub(crate) async fn resolve(&self, app: &App, caller: &Caller) -> ApiResult<Runnable> {
+        match self {
+            Self::Path(path) => {
+                let absent = || ApiError::not_found(format!("Script not found at name {path}"));
+                // what is no path is the path of nothing
+                let path: ScriptPath = path.parse().map_err(|_| absent())?;
+                caller.may(Action::RunScript(&path))?;
+                let head = app.catalog.resolve(&caller.workspace, &path).await?.ok_or_else(absent)?;
+                let tag = tag(head.tag.as_ref(), head.language);
+                Ok(Runnable { path: head.path.clone(), hash: head.hash, language: head.language, tag })
+            }
+            Self::Hash(hash) => {
+                let script = app.catalog.script(&caller.workspace, *hash).await?;
+                let script = script.ok_or_else(|| ApiError::not_found(format!("Script not found at hash {hash}")))?;
+                caller.may(Action::RunScript(&script.script.path))?;
+                let tag = tag(script.script.tag.as_ref(), script.script.language);
+                Ok(Runnable { path: script.script.path.clone(), hash: *hash, language: script.script.language, tag })
+            }
+        }
+    }
+}
+
+fn tag(own: Option<&Tag>, language: Language) -> Tag {
+    own.cloned().unwrap_or_else(|| language.default_tag().parse().expect("language names are valid tags"))
+}
+
+/// Puts the job into the stream. With `wait`, a place for its completion is taken first.
+pub(crate) async fn trigger(
+    app: &App,
+    caller: &Caller,
+    runnable: Runnable,
+    args: Bytes,
+    params: &RunParams,
+    wait: bool,
+) -> ApiResult<Triggered> {
+    let binding = Binding { workspace: &caller.workspace, path: &runnable.path, token: &caller.known.token_id };
+    refuse_steering(app, caller, params, binding)?;
+    let id = params.job_id.unwrap_or_else(|| app.job_ids.make(binding));
+    if params.job_id.is_some() {
+        refuse_used(app, caller, id).await?;
+    } else if wait {
+        // nothing is published for a caller who could not be answered
+        app.records.ping().await?;
+    }
+    let waiter = if wait { Some(place(app, id)?) } else { None };
+    let mut job = job(app, caller, runnable, id, params, wait);
+    let deadline = Instant::now() + PUBLISH;
+    match app.publisher.publish(&mut job, args, deadline).await {
+        Ok(()) => {
+            app.queued_rows.note(job);
+            Ok(Triggered { id, waiter })
+        }
+        Err(error) => Err(not_published(error, id)),
+    }
+}
+
+/// A webhook token may not choose where a job runs, whose child it is or its id, but it
+/// may send again the id that our own 503 gave it.
+fn refuse_steering(app: &App, caller: &Caller, params: &RunParams, binding: Binding<'_>) -> ApiResult<()> {
+    if !caller.rights.is_webhook_token() {
+        return Ok(());
+    }
+    let chosen = params.job_id.filter(|id| !app.job_ids.recognises(*id, binding)).map(|_| "job_id");
+    match params.steering().or(chosen) {
+        Some(field) => {
+            let message = format!("a webhook token may not choose `{field}`");
+            Err(ApiError::new(ErrorCode::PermissionDenied, message))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A job id is used when a record or the stream knows it.
+async fn refuse_used(app: &App, caller: &Caller, id: JobId) -> ApiResult<()> {
+    let recorded = app.records.get(&caller.workspace, id).await?.is_some();
+    if recorded || app.finder.find(&caller.workspace, id).await.map_err(|error| unsure(&error, id))?.is_some() {
+        return Err(used(id));
+    }
+    Ok(())
+}
+
+fn used(id: JobId) -> ApiError {
+    ApiError::bad_request(format!("job_id {id} is already used")).job(id)
+}
+
+fn unsure(error: &job_queue::StreamError, id: JobId) -> ApiError {
+    ApiError::unavailable("the job queue", error).job(id)
+}
+
+fn place(app: &App, id: JobId) -> ApiResult<Waiter> {
+    app.completions.wait(id).map_err(|error| {
+        ApiError::new(ErrorCode::Unavailable, error.to_string()).retry_after(Duration::from_secs(1))
+    })
+}
+
+fn job(app: &App, caller: &Caller, runnable: Runnable, id: JobId, params: &RunParams, wait: bool) -> Job {
+    let trace = lifecycle::current_trace_context().unwrap_or_else(lifecycle::trace_context::TraceContext::generate);
+    Job {
+        id,
+        workspace: caller.workspace.clone(),
+        path: runnable.path,
+        hash: runnable.hash,
+        language: runnable.language,
+        tag: params.tag.clone().unwrap_or(runnable.tag),
+        args: job_queue::Args::Inline(Bytes::new()),
+        caller: caller.info(),
+        grant: caller.known.grant.clone(),
+        trace: Trace { parent: trace.traceparent.to_string(), state: trace.tracestate },
+        reply_to: wait.then(|| app.completions.instance().clone()),
+        created_us: now_us(),
+        parent: params.parent_job,
+        root: params.root_job,
+    }
+}
+
+fn not_published(error: PublishError, id: JobId) -> ApiError {
+    match error {
+        PublishError::Duplicate => used(id),
+        PublishError::Full => {
+            ApiError::new(ErrorCode::QueueFull, "the queue takes no more jobs at the moment").retry_after(Duration::from_secs(5))
+        }
+        PublishError::Unanswered(why) => {
+            tracing::warn!(job.id = %id, why, "a job was not acknowledged by the stream");
+            let message = format!(
+                "the job queue did not acknowledge job {id}, which may exist; send the request again with ?job_id={id}, it never runs twice"
+            );
+            ApiError::new(ErrorCode::Unavailable, message).retry_after(Duration::from_secs(1)).job(id)
+        }
+        PublishError::Refused(why) => {
+            tracing::error!(job.id = %id, why, "the stream refused a job");
+            ApiError::new(ErrorCode::Internal, "the job queue refused the job").job(id)
+        }
+    }
+}

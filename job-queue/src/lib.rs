@@ -1,0 +1,26 @@
+//! What is *run*: the job streams in NATS, and records, results, logs and listings in
+//! Redis (`docs/redis-keys.md`). The only crate that touches either.
+//!
+//! - [`Publisher`] puts a job into the stream and waits for its acknowledgement;
+//! - [`Puller`] hands out as many jobs as there are free slots, each as a [`Delivery`];
+//! - [`Records`] is the store: the start and end scripts, logs, cancellation, listings;
+//! - [`Completions`], [`Events`] and [`Control`] are the subjects that wake waiters and workers.
+
+mod model;
+mod store;
+mod stream;
+mod subjects;
+
+pub use model::{
+    Args, CallerInfo, CancelRequest, End, Grant, InvalidEnvelope, Job, JobState, Outcome, Record, Trace, canceled_result,
+    error_result, now_us,
+};
+pub use store::{
+    CancelAnswer, EndAnswer, EndRequest, Filter, LogChunk, LogSlice, Page, PageCursor, Presence, QueuedRows, Records, RedisConfig,
+    Renewal, StartAnswer, StartRequest, StoreError, WorkerRow,
+};
+pub use stream::{
+    ArgsError, ArgsStore, Delivery, Finder, Lease, LeaseError, PROVISION_DEFAULT_MAX_BYTES, PublishError, Publisher, Puller, PullerConfig, QueuedJob, Slot,
+    Slots, StreamError, provision,
+};
+pub use subjects::{Completions, Control, EventKind, EventWatch, Events, TooManyWaiters, Waited, Waiter};

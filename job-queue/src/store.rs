@@ -1,0 +1,94 @@
+//! Records, results, logs and listings in Redis; keys and scripts are described in
+//! `docs/redis-keys.md`. Every call is bounded in time and repeated once when the
+//! connection broke: all of them are idempotent.
+
+mod connection;
+mod keys;
+mod listing;
+mod logs;
+mod presence;
+mod queued;
+mod read;
+mod write;
+
+use std::time::Duration;
+
+use redis::{FromRedisValue, Script, ScriptInvocation};
+
+pub use connection::{RedisConfig, StoreError};
+pub use listing::{Filter, Page, PageCursor};
+pub use logs::{LogChunk, LogSlice};
+pub use presence::{Presence, WorkerRow};
+pub use queued::QueuedRows;
+pub use write::{CancelAnswer, EndAnswer, EndRequest, Renewal, StartAnswer, StartRequest};
+
+use connection::Connection;
+
+/// The store of jobs that run or ran. Cheap to clone.
+#[derive(Clone)]
+pub struct Records {
+    connection: Connection,
+    scripts: std::sync::Arc<Scripts>,
+    retention: Duration,
+}
+
+struct Scripts {
+    start: Script,
+    log: Script,
+    end: Script,
+    cancel: Script,
+    queued: Script,
+    page: Script,
+}
+
+impl Scripts {
+    fn new() -> Self {
+        let with_common = |body: &str| Script::new(&format!("{}\n{body}", include_str!("lua/common.lua")));
+        Self {
+            start: with_common(include_str!("lua/start.lua")),
+            log: with_common(include_str!("lua/log.lua")),
+            end: with_common(include_str!("lua/end.lua")),
+            cancel: with_common(include_str!("lua/cancel.lua")),
+            queued: with_common(include_str!("lua/queued.lua")),
+            page: Script::new(include_str!("lua/page.lua")),
+        }
+    }
+}
+
+impl Records {
+    /// Starts connecting and returns at once; calls fail with [`StoreError::Unavailable`]
+    /// until the server is there.
+    ///
+    /// # Errors
+    /// The address cannot be parsed.
+    pub fn open(config: &RedisConfig) -> Result<Self, StoreError> {
+        let connection = Connection::open(config)?;
+        Ok(Self { connection, scripts: Scripts::new().into(), retention: config.retention })
+    }
+
+    /// Whether the server answers, within the call's bound.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.connection.query::<String>(&redis::cmd("PING")).await.map(drop)
+    }
+
+    /// Refuses a server that may evict: results would vanish unseen.
+    ///
+    /// # Errors
+    /// [`StoreError::Eviction`], or the server does not answer.
+    pub async fn check_eviction(&self) -> Result<(), StoreError> {
+        let mut ask = redis::cmd("CONFIG");
+        ask.arg("GET").arg("maxmemory-policy");
+        let answer: Vec<String> = self.connection.query(&ask).await?;
+        match answer.get(1).map(String::as_str) {
+            Some("noeviction") => Ok(()),
+            other => Err(StoreError::Eviction(other.unwrap_or("unknown").to_owned())),
+        }
+    }
+
+    async fn invoke<T: FromRedisValue>(&self, invocation: &ScriptInvocation<'_>) -> Result<T, StoreError> {
+        self.connection.invoke(invocation).await
+    }
+}

@@ -1,0 +1,69 @@
+//! Key names; `docs/redis-keys.md` is the table.
+
+use proto::{JobId, ScriptPath, WorkspaceId};
+
+/// All keys of one job, in the order every record script takes them.
+pub(super) struct JobKeys([String; 7]);
+
+impl JobKeys {
+    pub(super) fn new(workspace: &WorkspaceId, path: Option<&ScriptPath>, id: JobId) -> Self {
+        let path_index = path.map_or_else(|| runs(workspace), |path| runs_of(workspace, path));
+        Self([
+            record(workspace, id),
+            runs(workspace),
+            path_index,
+            running(workspace),
+            result(workspace, id),
+            log(workspace, id),
+            args(workspace, id),
+        ])
+    }
+
+    pub(super) fn invoke<'a>(&self, script: &'a redis::Script) -> redis::ScriptInvocation<'a> {
+        let mut invocation = script.prepare_invoke();
+        for key in &self.0 {
+            invocation.key(key);
+        }
+        invocation
+    }
+}
+
+fn of(workspace: &WorkspaceId, rest: &str) -> String {
+    format!("hm:{{{}}}:{rest}", workspace.token())
+}
+
+pub(super) fn record(workspace: &WorkspaceId, id: JobId) -> String {
+    of(workspace, &format!("job:{id}"))
+}
+
+pub(super) fn result(workspace: &WorkspaceId, id: JobId) -> String {
+    of(workspace, &format!("res:{id}"))
+}
+
+pub(super) fn log(workspace: &WorkspaceId, id: JobId) -> String {
+    of(workspace, &format!("log:{id}"))
+}
+
+pub(super) fn args(workspace: &WorkspaceId, id: JobId) -> String {
+    of(workspace, &format!("arg:{id}"))
+}
+
+pub(super) fn runs(workspace: &WorkspaceId) -> String {
+    of(workspace, "runs")
+}
+
+pub(super) fn runs_of(workspace: &WorkspaceId, path: &ScriptPath) -> String {
+    of(workspace, &format!("runs:{}", path.token()))
+}
+
+pub(super) fn running(workspace: &WorkspaceId) -> String {
+    of(workspace, "running")
+}
+
+pub(super) fn worker(id: &str) -> String {
+    format!("hm:worker:{id}")
+}
+
+pub(super) fn tag(tag: &proto::Tag) -> String {
+    format!("hm:tags:{}", tag.token())
+}

@@ -1,0 +1,58 @@
+//! `queued` rows for listings: batched, not awaited by the trigger, and losing one loses
+//! nothing, because the message in the stream is the job.
+
+use tokio::sync::mpsc;
+
+use super::keys::JobKeys;
+use super::{Records, StoreError};
+use crate::model::Job;
+
+/// Rows that may wait to be written; beyond it they are dropped and counted.
+const WAITING: usize = 10_000;
+/// Rows written at once.
+const BATCH: usize = 64;
+
+/// Where triggers leave the rows of their jobs.
+#[derive(Clone)]
+pub struct QueuedRows(mpsc::Sender<Job>);
+
+impl QueuedRows {
+    /// The sender, and the task that writes what is sent until every sender is gone.
+    pub fn new(records: Records) -> (Self, impl Future<Output = ()> + Send) {
+        let (sender, mut receiver) = mpsc::channel(WAITING);
+        let writer = async move {
+            let mut batch = Vec::with_capacity(BATCH);
+            while receiver.recv_many(&mut batch, BATCH).await > 0 {
+                records.note_queued(&mut batch).await;
+            }
+        };
+        (Self(sender), writer)
+    }
+
+    /// Leaves a row; never waits.
+    pub fn note(&self, mut job: Job) {
+        // the row holds neither arguments nor grant
+        job.grant = crate::model::Grant::default();
+        if self.0.try_send(job).is_err() {
+            metrics::counter!("job_queue_listing_rows_dropped_total").increment(1);
+        }
+    }
+}
+
+impl Records {
+    async fn note_queued(&self, batch: &mut Vec<Job>) {
+        let writes = batch.drain(..).map(|job| async move { self.note_one(&job).await });
+        for result in futures::future::join_all(writes).await {
+            if let Err(error) = result {
+                metrics::counter!("job_queue_listing_rows_dropped_total").increment(1);
+                tracing::debug!(%error, "a listing row was not written");
+            }
+        }
+    }
+
+    async fn note_one(&self, job: &Job) -> Result<(), StoreError> {
+        let mut script = JobKeys::new(&job.workspace, Some(&job.path), job.id).invoke(&self.scripts.queued);
+        script.arg(job.id.to_string()).arg(job.encode_for_record()).arg(job.created_us);
+        self.invoke::<i64>(&script).await.map(drop)
+    }
+}

@@ -1,0 +1,82 @@
+//! Arguments above 256 KiB travel by reference: the object store holds them, the
+//! envelope names them.
+
+use broker::{Broker, names};
+use bytes::Bytes;
+use proto::{JobId, WorkspaceId};
+use tokio::io::AsyncReadExt;
+
+use crate::model::Args;
+
+/// Larger arguments go to the object store.
+const INLINE: usize = 256 * 1024;
+
+/// Large arguments could not be stored or read.
+#[derive(Debug, thiserror::Error)]
+pub enum ArgsError {
+    /// The store is away.
+    #[error("the argument store is not available: {0}")]
+    Unavailable(String),
+    /// The object is gone or not what the envelope says.
+    #[error("the stored arguments `{object}` cannot be used: {why}")]
+    Lost {
+        /// Its name.
+        object: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// The object store of large arguments.
+#[derive(Clone)]
+pub struct ArgsStore(Broker);
+
+impl ArgsStore {
+    /// Over this connection.
+    pub fn new(broker: Broker) -> Self {
+        Self(broker)
+    }
+
+    /// Arguments ready for an envelope: small ones as they are, large ones stored first.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn keep(&self, workspace: &WorkspaceId, id: JobId, args: Bytes) -> Result<Args, ArgsError> {
+        if args.len() <= INLINE {
+            return Ok(Args::Inline(args));
+        }
+        let object = format!("{}/{id}", workspace.token());
+        let store = self.0.jetstream().get_object_store(names::ARGS_BUCKET).await.map_err(unavailable)?;
+        store.put(object.as_str(), &mut &args[..]).await.map_err(unavailable)?;
+        Ok(Args::Stored { object, size: args.len() as u64 })
+    }
+
+    /// The arguments themselves.
+    ///
+    /// # Errors
+    /// The store is away, or the object is gone.
+    pub async fn load(&self, args: &Args) -> Result<Bytes, ArgsError> {
+        match args {
+            Args::Inline(bytes) => Ok(bytes.clone()),
+            Args::Stored { object, size } => self.read(object, *size).await,
+        }
+    }
+
+    async fn read(&self, name: &str, size: u64) -> Result<Bytes, ArgsError> {
+        let store = self.0.jetstream().get_object_store(names::ARGS_BUCKET).await.map_err(unavailable)?;
+        let lost = |why: String| ArgsError::Lost { object: name.to_owned(), why };
+        let object = store.get(name).await.map_err(|error| match error.kind() {
+            async_nats::jetstream::object_store::GetErrorKind::NotFound => lost("not found".to_owned()),
+            _ => unavailable(error),
+        })?;
+        let mut bytes = Vec::new();
+        // the reader checks the digest; the bound is the envelope's own word
+        object.take(size + 1).read_to_end(&mut bytes).await.map_err(unavailable)?;
+        let matches = bytes.len() as u64 == size;
+        if matches { Ok(bytes.into()) } else { Err(lost(format!("{} bytes instead of {size}", bytes.len()))) }
+    }
+}
+
+fn unavailable(error: impl ToString) -> ArgsError {
+    ArgsError::Unavailable(error.to_string())
+}

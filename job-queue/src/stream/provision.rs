@@ -1,0 +1,51 @@
+//! Making the streams, once per installation, by the `provision` user. Services never
+//! make streams: they have no right to.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{object_store, stream};
+use broker::{Broker, names};
+
+use super::StreamError;
+
+/// The job stream's size where nothing else is asked for: 2 GiB.
+pub const PROVISION_DEFAULT_MAX_BYTES: i64 = 2 * 1024 * 1024 * 1024;
+/// How long large arguments may lie before somebody fetches them.
+const ARGS_MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// Makes or updates the job stream and the argument store. Idempotent.
+///
+/// # Errors
+/// NATS is away or refuses.
+pub async fn provision(broker: &Broker, replicas: usize, max_bytes: i64) -> Result<(), StreamError> {
+    let jetstream = broker.jetstream();
+    jetstream.create_or_update_stream(jobs(replicas, max_bytes)).await.map_err(StreamError::new)?;
+    let store = object_store::Config {
+        bucket: names::ARGS_BUCKET.to_owned(),
+        max_age: ARGS_MAX_AGE,
+        num_replicas: replicas,
+        ..object_store::Config::default()
+    };
+    match jetstream.create_object_store(store).await {
+        Ok(_) => Ok(()),
+        // made before, perhaps with other settings: usable as it is
+        Err(error) => jetstream.get_object_store(names::ARGS_BUCKET).await.map(drop).map_err(|_| StreamError::new(error)),
+    }
+}
+
+fn jobs(replicas: usize, max_bytes: i64) -> stream::Config {
+    stream::Config {
+        name: names::JOBS_STREAM.to_owned(),
+        subjects: vec![format!("job.{}.>", names::SHARD)],
+        retention: stream::RetentionPolicy::WorkQueue,
+        // a full queue refuses; the default would drop the oldest job unrun
+        discard: stream::DiscardPolicy::New,
+        storage: stream::StorageType::File,
+        max_bytes,
+        max_message_size: 1024 * 1024,
+        duplicate_window: Duration::from_secs(120),
+        allow_direct: true,
+        num_replicas: replicas,
+        ..stream::Config::default()
+    }
+}

@@ -1,0 +1,98 @@
+//! Publishing a job and waiting, with a deadline, for the stream's word that it has it.
+
+use async_nats::jetstream::context::{PublishError as JsError, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
+use broker::Broker;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{ArgsError, ArgsStore, subject};
+use crate::model::Job;
+
+/// The job was not, or not certainly, put into the stream.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The stream has this job already: its id was used before.
+    #[error("the stream holds a job of this id already")]
+    Duplicate,
+    /// The stream is full.
+    #[error("the queue is full")]
+    Full,
+    /// No word within the deadline: the job may exist. The same job published again,
+    /// under the same id, never makes a second one.
+    #[error("NATS did not answer: {0}")]
+    Unanswered(String),
+    /// The stream refused it for another reason.
+    #[error("NATS refused the job: {0}")]
+    Refused(String),
+}
+
+/// Puts jobs into the stream.
+#[derive(Clone)]
+pub struct Publisher {
+    broker: Broker,
+    args: ArgsStore,
+}
+
+impl Publisher {
+    /// Over this connection.
+    pub fn new(broker: Broker) -> Self {
+        Self { args: ArgsStore::new(broker.clone()), broker }
+    }
+
+    /// Stores large arguments, publishes the envelope and waits for the acknowledgement,
+    /// all before `deadline`.
+    ///
+    /// # Errors
+    /// See [`PublishError`]; only [`PublishError::Unanswered`] leaves open whether the job exists.
+    pub async fn publish(&self, job: &mut Job, args: Bytes, deadline: Instant) -> Result<(), PublishError> {
+        // async-nats may wait without limit while it is disconnected
+        match tokio::time::timeout_at(deadline, self.send(job, args)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(PublishError::Unanswered("no acknowledgement before the deadline".to_owned())),
+        }
+    }
+
+    async fn send(&self, job: &mut Job, args: Bytes) -> Result<(), PublishError> {
+        job.args = self.args.keep(&job.workspace, job.id, args).await.map_err(not_stored)?;
+        let message = PublishMessage::build().payload(job.encode()).message_id(dedupe_id(job));
+        let subject = subject(&job.tag, &job.workspace, job.id);
+        let sent = self.broker.jetstream().send_publish(subject, message).await.map_err(refused)?;
+        let ack = sent.await.map_err(refused)?;
+        if ack.duplicate { Err(PublishError::Duplicate) } else { Ok(()) }
+    }
+}
+
+/// `<ws>/<job id>/<move>`: ids are global to a stream, and a later move of the same job
+/// (a retry, a timer that fired) must not be swallowed under the first one's id.
+fn dedupe_id(job: &Job) -> String {
+    format!("{}/{}/0", job.workspace.token(), job.id)
+}
+
+fn not_stored(error: ArgsError) -> PublishError {
+    PublishError::Unanswered(error.to_string())
+}
+
+fn refused(error: JsError) -> PublishError {
+    match error.kind() {
+        PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe | PublishErrorKind::MaxAckPending => {
+            PublishError::Unanswered(error.to_string())
+        }
+        // no responders: the server is there, its JetStream is not yet
+        PublishErrorKind::StreamNotFound => PublishError::Unanswered("the job stream is not there".to_owned()),
+        PublishErrorKind::WrongLastMessageId
+        | PublishErrorKind::WrongLastSequence
+        | PublishErrorKind::MaxPayloadExceeded => PublishError::Refused(error.to_string()),
+        PublishErrorKind::Other => other(&error),
+    }
+}
+
+fn other(error: &JsError) -> PublishError {
+    let text = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    let full = ["maximum messages exceeded", "maximum bytes exceeded", "resource limits exceeded", "insufficient resources"];
+    if full.iter().any(|phrase| text.contains(phrase)) {
+        PublishError::Full
+    } else {
+        PublishError::Unanswered(format!("{error} ({text})"))
+    }
+}

@@ -1,0 +1,10 @@
+//! The crate against a real nats-server and a real valkey-server, each service with its own
+//! least-privilege user. `stage` sets the scene; the other modules are one concern each.
+
+mod cancel;
+mod fence;
+mod life;
+mod outages;
+mod pulling;
+mod stage;
+mod waiting;

@@ -1,0 +1,235 @@
+//! The supervisor itself: one thread, one `poll`, one command.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{SigSet, Signal as NixSignal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::time::TimeValLike;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, WaitStatus, kill_process, kill_process_group};
+
+use super::reap::{Reaped, kill_all, reap_one};
+use super::wire::{Exit, Kind, Order, Report, Spec, Status, receive, send};
+use super::{monotonic_ns, spawn};
+
+/// Runs the mode to its end; the process's exit code.
+pub(super) fn run() -> i32 {
+    match supervise() {
+        Ok(()) => 0,
+        Err(_) => 1,
+    }
+}
+
+fn supervise() -> io::Result<()> {
+    let (mut socket, signals) = prepare()?;
+    let Some(Order::Start(spec)) = wait_for_order(&mut socket, &signals)? else { return Ok(()) };
+    match Supervised::start(&spec) {
+        Ok(command) => command.watch(socket, &signals),
+        Err(error) => send(&mut socket, &Report::Refused { message: error.to_string() }),
+    }
+}
+
+fn prepare() -> io::Result<(UnixStream, SignalFd)> {
+    close_strangers();
+    let _ = rustix::thread::set_name(c"hookmill-script");
+    // our own session: what a terminal sends to its group is not for us. It fails only for a
+    // group's leader, which a spawned process is not.
+    let _ = rustix::process::setsid();
+    let signals = signals()?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    // a second line of defence: the socket's end says the same
+    rustix::process::set_parent_process_death_signal(Some(Signal::USR1))?;
+    // a copy that closes on exec, unlike descriptor 0
+    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    Ok((socket, signals))
+}
+
+/// Descriptors above 2 are leaks of whoever started our program; a command must not get them.
+fn close_strangers() {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers: Vec<i32> = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        let _ = nix::unistd::close(number);
+    }
+}
+
+/// SIGTERM and its kin are blocked and never acted on; SIGCHLD and SIGUSR1 are read.
+fn signals() -> io::Result<SignalFd> {
+    let mut blocked = SigSet::empty();
+    for signal in [NixSignal::SIGINT, NixSignal::SIGTERM, NixSignal::SIGHUP, NixSignal::SIGQUIT] {
+        blocked.add(signal);
+    }
+    let mut read = SigSet::empty();
+    read.add(NixSignal::SIGCHLD);
+    read.add(NixSignal::SIGUSR1);
+    blocked.thread_block()?;
+    read.thread_block()?;
+    Ok(SignalFd::with_flags(&read, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+}
+
+/// Blocks until the host has a command; `None` when it has gone away.
+fn wait_for_order(socket: &mut UnixStream, signals: &SignalFd) -> io::Result<Option<Order>> {
+    loop {
+        let ready = wait(Some(socket), signals, None)?;
+        if ready.signal && host_died(signals)? {
+            return Ok(None);
+        }
+        if ready.socket {
+            return receive(socket);
+        }
+    }
+}
+
+struct Ready {
+    socket: bool,
+    signal: bool,
+}
+
+/// Blocks until something is ready or `until_ns` has come. Without a socket only signals count.
+fn wait(socket: Option<&UnixStream>, signals: &SignalFd, until_ns: Option<u64>) -> io::Result<Ready> {
+    let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
+    fds.extend(socket.map(|socket| PollFd::new(socket, PollFlags::IN)));
+    let left = until_ns.map(|until| Duration::from_nanos(until.saturating_sub(monotonic_ns())));
+    let left = left.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
+    match poll(&mut fds, left.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+    Ok(Ready { signal: fds.first().is_some_and(ready), socket: fds.get(1).is_some_and(ready) })
+}
+
+/// Empties the signal descriptor; whether our host's death was among it.
+fn host_died(signals: &SignalFd) -> io::Result<bool> {
+    let mut died = false;
+    while let Some(signal) = signals.read_signal()? {
+        died |= signal.ssi_signo == NixSignal::SIGUSR1 as u32;
+    }
+    Ok(died)
+}
+
+/// The running command.
+struct Supervised {
+    main: Pid,
+    kind: Kind,
+    started_ns: u64,
+    /// When SIGKILL follows a SIGTERM already sent.
+    kill_at_ns: Option<u64>,
+}
+
+impl Supervised {
+    fn start(spec: &Spec) -> io::Result<Self> {
+        let started_ns = monotonic_ns();
+        let main = spawn::spawn(spec)?;
+        Ok(Self { main, kind: spec.kind, started_ns, kill_at_ns: None })
+    }
+
+    fn watch(mut self, socket: UnixStream, signals: &SignalFd) -> io::Result<()> {
+        let mut socket = Some(socket);
+        if let Some(socket) = &mut socket {
+            // a host that is gone is noticed by the first wait
+            let _ = send(socket, &Report::Started { pid: self.main.as_raw_nonzero().get() });
+        }
+        self.prefer_for_oom();
+        let ended = self.until_main_ended(&mut socket, signals);
+        kill_all(self.main);
+        let (status, exited_ns) = ended?;
+        match &mut socket {
+            Some(socket) => send(socket, &Report::Ended(self.account(status, exited_ns)?)),
+            None => Ok(()),
+        }
+    }
+
+    /// When memory runs out the command goes first, not its worker.
+    fn prefer_for_oom(&self) {
+        if self.kind == Kind::Script {
+            let _ = std::fs::write(format!("/proc/{}/oom_score_adj", self.main.as_raw_nonzero()), "1000");
+        }
+    }
+
+    fn until_main_ended(
+        &mut self,
+        socket: &mut Option<UnixStream>,
+        signals: &SignalFd,
+    ) -> io::Result<(Status, u64)> {
+        loop {
+            if let Some(status) = self.reap_until_main() {
+                return Ok((status, monotonic_ns()));
+            }
+            let ready = wait(socket.as_ref(), signals, self.kill_at_ns)?;
+            if ready.signal && host_died(signals)? || ready.socket && !self.obey(socket) {
+                *socket = None;
+                self.host_gone();
+            }
+            self.kill_when_due();
+        }
+    }
+
+    fn reap_until_main(&self) -> Option<Status> {
+        while let Reaped::Ended(pid, status) = reap_one() {
+            if pid == self.main {
+                return Some(read_status(status));
+            }
+        }
+        None
+    }
+
+    /// Follows one order; false when the host has gone away.
+    fn obey(&mut self, socket: &mut Option<UnixStream>) -> bool {
+        match socket.as_mut().map(receive::<Order>) {
+            Some(Ok(Some(Order::Kill { grace }))) => self.end(grace),
+            // a second command cannot come: a host that errs is treated as gone
+            Some(Ok(Some(Order::Start(_)) | None) | Err(_)) | None => return false,
+        }
+        true
+    }
+
+    fn host_gone(&mut self) {
+        match self.kind {
+            Kind::Script => self.end(Duration::ZERO),
+            Kind::Service { grace } => self.end(grace),
+        }
+    }
+
+    fn end(&mut self, grace: Duration) {
+        if !grace.is_zero() {
+            let _ = match self.kind {
+                Kind::Script => kill_process_group(self.main, Signal::TERM),
+                Kind::Service { .. } => kill_process(self.main, Signal::TERM),
+            };
+        }
+        let due = monotonic_ns().saturating_add(u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX));
+        self.kill_at_ns = Some(self.kill_at_ns.map_or(due, |earlier| earlier.min(due)));
+    }
+
+    fn kill_when_due(&mut self) {
+        if self.kill_at_ns.is_some_and(|due| due <= monotonic_ns()) {
+            let _ = kill_process_group(self.main, Signal::KILL);
+            let _ = kill_process(self.main, Signal::KILL);
+            self.kill_at_ns = None;
+        }
+    }
+
+    fn account(&self, status: Status, exited_ns: u64) -> io::Result<Exit> {
+        let used = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+        let cpu_ms = used.user_time().num_milliseconds() + used.system_time().num_milliseconds();
+        Ok(Exit {
+            status,
+            started_ns: self.started_ns,
+            exited_ns,
+            max_rss_kib: u64::try_from(used.max_rss()).unwrap_or(0),
+            cpu_ms: u64::try_from(cpu_ms).unwrap_or(0),
+        })
+    }
+}
+
+fn read_status(status: WaitStatus) -> Status {
+    match status.terminating_signal() {
+        Some(signal) => Status::Signal(signal),
+        None => Status::Code(status.exit_status().unwrap_or(0)),
+    }
+}

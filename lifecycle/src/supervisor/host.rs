@@ -1,0 +1,145 @@
+//! The asking side: one thread that starts all supervisors, one that buries them.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
+
+use super::running::{Control, LogPipe, Running};
+use super::wire::{Order, Spec};
+use super::{ARGUMENT, ServiceHandle};
+
+/// Starts supervisors. Cheap to clone; its thread lives as long as a clone, a spare or a
+/// running command does.
+///
+/// All are started by that one thread, because the kernel sends the parent-death signal when
+/// the *thread* that started a process ends.
+#[derive(Clone, Debug)]
+pub struct Host {
+    requests: mpsc::Sender<Request>,
+}
+
+type Request = oneshot::Sender<io::Result<Started>>;
+
+/// A supervisor just started, and our ends of its socket and pipe.
+struct Started {
+    child: Buried,
+    socket: UnixStream,
+    log: OwnedFd,
+}
+
+impl Host {
+    /// A host whose supervisors are this program itself; its `main` must begin with
+    /// [`super::intercept`].
+    ///
+    /// # Errors
+    /// No threads can be started.
+    pub fn new() -> io::Result<Self> {
+        // resolved in the child before the exec, so the very file that runs now, even when it was replaced
+        Self::with_program(PathBuf::from("/proc/self/exe"))
+    }
+
+    /// A host whose supervisors are another program, whose `main` begins with [`super::intercept`].
+    ///
+    /// # Errors
+    /// No threads can be started.
+    pub fn with_program(program: PathBuf) -> io::Result<Self> {
+        let (requests, inbox) = mpsc::channel();
+        let (dead, graveyard) = mpsc::channel();
+        thread::Builder::new().name("supervisors".into()).spawn(move || serve(&program, &inbox, &dead))?;
+        thread::Builder::new().name("supervisors-end".into()).spawn(move || bury(&graveyard))?;
+        Ok(Self { requests })
+    }
+
+    /// Starts a supervisor that waits for its command: the cost of its exec is paid before the
+    /// command is known.
+    ///
+    /// # Errors
+    /// The system has no process or descriptor left.
+    pub async fn spare(&self) -> io::Result<Spare> {
+        let (answer, started) = oneshot::channel();
+        self.requests.send(answer).map_err(io::Error::other)?;
+        let started = started.await.map_err(io::Error::other)??;
+        started.socket.set_nonblocking(true)?;
+        Ok(Spare {
+            control: Control::new(
+                tokio::net::UnixStream::from_std(started.socket)?,
+                started.child,
+                self.clone(),
+            ),
+            log: LogPipe::new(pipe::Receiver::from_owned_fd(started.log)?),
+        })
+    }
+
+    /// Starts a service, a command that is to live as long as we do.
+    ///
+    /// # Errors
+    /// The supervisor or the command could not be started.
+    pub async fn service(&self, spec: Spec) -> io::Result<ServiceHandle> {
+        Ok(ServiceHandle::new(self.spare().await?.start(spec).await?))
+    }
+}
+
+/// A supervisor that waits for its command. Dropping it ends it.
+#[derive(Debug)]
+pub struct Spare {
+    control: Control,
+    log: LogPipe,
+}
+
+impl Spare {
+    /// Hands it the command; returns once it runs.
+    ///
+    /// # Errors
+    /// The command could not be started (its program or folder is missing, its arguments are too
+    /// long), or the supervisor is gone.
+    pub async fn start(mut self, spec: Spec) -> io::Result<Running> {
+        self.control.send(&Order::Start(spec)).await?;
+        Ok(Running { log: self.log, control: self.control })
+    }
+}
+
+/// A supervisor's process, handed to the burying thread when dropped, so that no zombie stays.
+#[derive(Debug)]
+pub(super) struct Buried {
+    child: Option<Child>,
+    dead: mpsc::Sender<Child>,
+}
+
+impl Drop for Buried {
+    fn drop(&mut self) {
+        if let Some(child) = self.child.take() {
+            // the thread ends only after the last sender, so this cannot fail while it matters
+            let _ = self.dead.send(child);
+        }
+    }
+}
+
+fn serve(program: &PathBuf, inbox: &mpsc::Receiver<Request>, dead: &mpsc::Sender<Child>) {
+    while let Ok(request) = inbox.recv() {
+        // who asked may be gone: then the drop ends what was started
+        let _ = request.send(start(program, dead));
+    }
+}
+
+fn start(program: &PathBuf, dead: &mpsc::Sender<Child>) -> io::Result<Started> {
+    let (socket, theirs) = UnixStream::pair()?;
+    let (log, log_end) = io::pipe()?;
+    let mut command = Command::new(program);
+    command.arg(ARGUMENT).env_clear().current_dir("/");
+    command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::from(log_end));
+    let child = Buried { child: Some(command.spawn()?), dead: dead.clone() };
+    Ok(Started { child, socket, log: log.into() })
+}
+
+fn bury(graveyard: &mpsc::Receiver<Child>) {
+    while let Ok(mut child) = graveyard.recv() {
+        let _ = child.wait();
+    }
+}

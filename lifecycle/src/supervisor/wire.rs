@@ -1,0 +1,197 @@
+//! What a supervisor and its host say to each other: JSON behind a length of four bytes,
+//! over one socket. Both ends are the same binary, so there are no versions.
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// The longest message, in bytes: an environment and arguments that the kernel would accept fit.
+pub(super) const MAX_FRAME: usize = 16 * 1024 * 1024;
+
+/// A command to start, complete: nothing is inherited but what stands here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Spec {
+    /// The program, as an absolute path.
+    pub program: PathBuf,
+    /// Its arguments, without the program's own name.
+    pub args: Vec<String>,
+    /// Its whole environment.
+    pub env: Vec<(String, String)>,
+    /// Its working directory.
+    pub cwd: PathBuf,
+    /// How it is ended.
+    pub kind: Kind,
+    /// Where its standard output and error go.
+    pub output: Output,
+}
+
+/// How a command is ended when its host asks for grace, or goes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// A script: everything is killed at once when the host goes away; SIGTERM, when asked
+    /// for, goes to its whole process group.
+    Script,
+    /// A service: its main process alone gets SIGTERM, also when the host goes away, and has
+    /// this long to end.
+    Service {
+        /// The time between SIGTERM and SIGKILL when the host went away.
+        grace: Duration,
+    },
+}
+
+/// Where standard output and error go, both to the same place in the order of arrival.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Output {
+    /// Into [`super::LogPipe`].
+    Log,
+    /// To the host's standard error.
+    Inherit,
+    /// To the end of this file.
+    File(PathBuf),
+}
+
+/// How a command ended, and what it used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// How the main process ended.
+    pub status: Status,
+    /// Monotonic clock just before the main process was forked, in nanoseconds.
+    pub started_ns: u64,
+    /// Monotonic clock when the main process was found ended, in nanoseconds.
+    pub exited_ns: u64,
+    /// The largest resident set of any one process, in KiB.
+    pub max_rss_kib: u64,
+    /// User and system time of all processes, in milliseconds.
+    pub cpu_ms: u64,
+}
+
+impl Exit {
+    /// From just before the fork to the end of the main process.
+    pub fn wall(&self) -> Duration {
+        Duration::from_nanos(self.exited_ns.saturating_sub(self.started_ns))
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Status {
+    /// By itself, with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl Status {
+    /// The code as shells give it: 128 + n for signal n.
+    pub fn shell_code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+
+    /// Whether it ended by itself with code 0.
+    pub fn success(self) -> bool {
+        self == Self::Code(0)
+    }
+}
+
+/// From the host.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Order {
+    Start(Spec),
+    /// Kill everything, after SIGTERM and this long if it is not zero.
+    Kill {
+        grace: Duration,
+    },
+}
+
+/// From the supervisor.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Report {
+    /// The main process runs; its id is also its process group's.
+    Started { pid: i32 },
+    /// It could not be started.
+    Refused { message: String },
+    /// It has ended and nothing of it is left.
+    Ended(Exit),
+}
+
+/// The bytes of one message.
+pub(super) fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; 4];
+    serde_json::to_writer(&mut bytes, message)?;
+    let length = bytes.len() - 4;
+    if length > MAX_FRAME {
+        let text = format!("a message to the supervisor of {length} bytes, the limit is {MAX_FRAME}");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    let length = u32::try_from(length).map_err(io::Error::other)?;
+    bytes[..4].copy_from_slice(&length.to_le_bytes());
+    Ok(bytes)
+}
+
+/// Takes the first whole message off `buffer`, if one is there.
+pub(super) fn take<T: DeserializeOwned>(buffer: &mut Vec<u8>) -> io::Result<Option<T>> {
+    let Some((head, rest)) = buffer.split_first_chunk::<4>() else { return Ok(None) };
+    let length = u32::from_le_bytes(*head) as usize;
+    if length > MAX_FRAME {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a message of {length} bytes")));
+    }
+    let Some(body) = rest.get(..length) else { return Ok(None) };
+    let message = serde_json::from_slice(body)?;
+    buffer.drain(..4 + length);
+    Ok(Some(message))
+}
+
+/// Blocks until one message has come; `None` at the end of the stream.
+pub(super) fn receive<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<T>> {
+    let mut head = [0; 4];
+    match from.read_exact(&mut head) {
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        other => other?,
+    }
+    let length = u32::from_le_bytes(head) as usize;
+    if length > MAX_FRAME {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a message of {length} bytes")));
+    }
+    let mut body = vec![0; length];
+    from.read_exact(&mut body)?;
+    Ok(Some(serde_json::from_slice(&body)?))
+}
+
+/// Blocks until one message is written.
+pub(super) fn send<T: Serialize>(to: &mut impl Write, message: &T) -> io::Result<()> {
+    to.write_all(&encode(message)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_survive_any_split() {
+        let bytes =
+            [encode(&Report::Started { pid: 7 }).unwrap(), encode(&Report::Started { pid: 8 }).unwrap()];
+        let mut buffer = Vec::new();
+        let mut pids = Vec::new();
+        for byte in bytes.concat() {
+            buffer.push(byte);
+            if let Some(Report::Started { pid }) = take(&mut buffer).unwrap() {
+                pids.push(pid);
+            }
+        }
+        assert_eq!(pids, [7, 8]);
+        assert!(buffer.is_empty());
+    }
+
+    #[test]
+    fn absurd_lengths_are_refused() {
+        let mut buffer = vec![0xff; 8];
+        assert!(take::<Report>(&mut buffer).is_err());
+        assert!(receive::<Report>(&mut &[0xff_u8; 8][..]).is_err());
+        assert!(receive::<Report>(&mut &[][..]).unwrap().is_none());
+    }
+}

@@ -1,0 +1,90 @@
+//! The worker's configuration.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lifecycle::{FromValues, Secret, Values};
+use proto::Tag;
+
+/// What a worker needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// NATS servers.
+    pub nats_url: String,
+    /// Password of the NATS user `worker`.
+    pub nats_password: Secret<String>,
+    /// Redis with user and password.
+    pub redis_url: Secret<String>,
+    /// auth-service.
+    pub auth_url: String,
+    /// The credential auth-service knows workers by.
+    pub auth_credential: Secret<String>,
+    /// The group this worker belongs to, `WM_WORKER_GROUP` of its scripts.
+    pub group: String,
+    /// Jobs run at once.
+    pub slots: NonZeroUsize,
+    /// Tags served besides those of the languages found; empty with `only_tags` unset.
+    pub tags: Vec<Tag>,
+    /// Serve exactly `tags`, not those of the languages found.
+    pub only_tags: bool,
+    /// How long a job is ours without renewal.
+    pub lease: Duration,
+    /// How often a job may be started, its worker lost each time.
+    pub max_attempts: u32,
+    /// How long a script may run when it does not say.
+    pub timeout_default: Duration,
+    /// The longest a script may ask for.
+    pub timeout_max: Duration,
+    /// How long runs are kept after their end.
+    pub retention: Duration,
+    /// Where jobs' folders are made.
+    pub work_dir: PathBuf,
+    /// Where interpreters are looked for, and the `PATH` of scripts.
+    pub path: String,
+    /// The Python interpreter.
+    pub python: Option<PathBuf>,
+    /// The Deno program.
+    pub deno: Option<PathBuf>,
+    /// Folders of Python packages every script can import, read-only.
+    pub python_path: Vec<PathBuf>,
+    /// Where scripts reach the API, without a slash at its end.
+    pub base_internal_url: String,
+    /// Where people reach it.
+    pub base_url: String,
+}
+
+impl FromValues for Config {
+    fn from_values(v: &mut Values) -> Self {
+        let paths: Vec<String> = v.list("python-path", "", "folders of Python packages every script can import");
+        let config = Self {
+            nats_url: v.or("nats-url", "nats://127.0.0.1:4222", "NATS servers, separated by commas"),
+            nats_password: v.secret("nats-password", "password of the NATS user `worker`"),
+            redis_url: v.secret("redis-url", "redis://user:password@host:port/0"),
+            auth_url: v.or("auth-url", "http://127.0.0.1:9090", "address of auth-service"),
+            auth_credential: v.secret("auth-credential", "the credential auth-service knows workers by"),
+            group: v.or("group", "default", "the group this worker belongs to"),
+            slots: v.or("slots", "4", "jobs run at once"),
+            tags: v.list("tags", "", "tags served besides those of the languages found"),
+            only_tags: v.switch("only-tags", "serve exactly --tags"),
+            lease: v.duration("lease", "15s", "how long a job is ours without renewal"),
+            max_attempts: v.or("max-attempts", "5", "how often a job may be started, its worker lost each time"),
+            timeout_default: v.duration("timeout-default", "15m", "how long a script may run when it does not say"),
+            timeout_max: v.duration("timeout-max", "24h", "the longest a script may ask for"),
+            retention: v.duration("retention", "168h", "how long runs are kept after their end"),
+            work_dir: v.or("work-dir", "/tmp/hookmill-worker", "where jobs' folders are made; ours alone"),
+            path: v.or("path", "/usr/local/bin:/usr/bin:/bin", "where interpreters are looked for, and the PATH of scripts"),
+            python: v.optional("python", "the Python interpreter; else `python3` of --path"),
+            deno: v.optional("deno", "the Deno program; else `deno` of --path"),
+            python_path: paths.into_iter().map(PathBuf::from).collect(),
+            base_internal_url: v.or("base-internal-url", "http://127.0.0.1:8000", "where scripts reach the API"),
+            base_url: v.or("base-url", "http://127.0.0.1:8000", "where people reach the API"),
+        };
+        let lease_fits = (Duration::from_secs(1)..=Duration::from_secs(15)).contains(&config.lease);
+        v.check(lease_fits, "lease is not within 1s and 15s");
+        v.check(config.timeout_default <= config.timeout_max, "timeout-default is longer than timeout-max");
+        v.check(!config.base_internal_url.ends_with('/'), "base-internal-url ends with a slash");
+        v.check(!config.only_tags || !config.tags.is_empty(), "only-tags without tags would serve nothing");
+        config
+    }
+}

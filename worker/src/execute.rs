@@ -1,0 +1,22 @@
+//! Runs one script: a throw-away folder, a supervised process, its log, its bounds, its
+//! result. Knows nothing of queues, leases or stores; those stand above [`Executor`].
+
+mod bounded;
+mod executor;
+mod failure;
+mod folder;
+mod invocation;
+mod kill;
+mod lines;
+mod log;
+mod mask;
+mod text;
+mod watch;
+
+pub use executor::{Config, Executor, StartError};
+pub use failure::JobError;
+pub use folder::JobFolder;
+pub use invocation::{Invocation, Limits, Outcome, Verdict};
+pub use kill::{Kill, KillReason, KillSwitch};
+pub use log::LogSink;
+pub(crate) use bounded::{FileError, read_bounded};

@@ -1,0 +1,84 @@
+//! The one shape of a failed run's result.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use lifecycle::supervisor::Status;
+
+/// Text beyond this many bytes is cut from a message or a stack.
+const MAX_TEXT: usize = 64 * 1024;
+
+/// Why a script failed, as its caller sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JobError {
+    /// The class of the error, in the script's language if it raised one.
+    pub name: String,
+    /// What it says.
+    pub message: String,
+    /// Where, in the script's own frames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<String>,
+    /// The process's exit code, if the process ended before the script returned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+}
+
+impl JobError {
+    /// An error without a place.
+    pub fn new(name: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { name: name.into(), message: message.into(), stack: None, exit_code: None }
+    }
+
+    /// A process that ended before its script had returned.
+    pub fn execution(language: &str, status: Status, last_lines: &str) -> Self {
+        let code = status.shell_code();
+        let how = match status {
+            Status::Code(0) => " (the process ended before main returned)".to_owned(),
+            Status::Code(_) => String::new(),
+            Status::Signal(9) => " (killed by signal 9, perhaps for want of memory)".to_owned(),
+            Status::Signal(signal) => format!(" (killed by signal {signal})"),
+        };
+        let message = format!("exit code for \"{language}\": {code}{how}, last log lines:\n{last_lines}");
+        Self { exit_code: Some(code), ..Self::new("ExecutionErr", message) }
+    }
+
+    /// A fault of the worker, not of the script.
+    pub(crate) fn worker(what: &str, error: &dyn std::fmt::Display) -> Self {
+        Self::new("WorkerError", format!("{what}: {error}"))
+    }
+
+    /// `{"error":{…}}`, with each text within its bound.
+    pub fn to_json(&self) -> Bytes {
+        let error = Self { name: cut(&self.name), message: cut(&self.message), stack: self.stack.as_deref().map(cut), ..*self };
+        Bytes::from(serde_json::json!({ "error": error }).to_string())
+    }
+}
+
+fn cut(text: &str) -> String {
+    if text.len() <= MAX_TEXT {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(MAX_TEXT);
+    format!("{}… [cut: over {MAX_TEXT} bytes]", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_text_is_cut_at_a_character() {
+        let error = JobError::new("Error", "é".repeat(MAX_TEXT));
+        let json = error.to_json();
+        assert!(json.len() < MAX_TEXT + 200);
+        assert!(std::str::from_utf8(&json).unwrap().contains("[cut: over 65536 bytes]"));
+    }
+
+    #[test]
+    fn absent_fields_are_left_out() {
+        assert_eq!(JobError::new("A", "b").to_json(), r#"{"error":{"name":"A","message":"b"}}"#);
+        let died = JobError::execution("bash", Status::Code(3), "oops\n");
+        assert_eq!(died.message, "exit code for \"bash\": 3, last log lines:\noops\n");
+        assert_eq!(died.exit_code, Some(3));
+    }
+}

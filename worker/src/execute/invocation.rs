@@ -1,0 +1,88 @@
+//! What a run is given and what comes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lifecycle::supervisor::Exit;
+use proto::{JobId, Language};
+
+use super::kill::KillReason;
+
+/// One script to run, complete: nothing else reaches it.
+#[derive(Clone)]
+pub struct Invocation {
+    /// Whose run it is; names the folder.
+    pub job_id: JobId,
+    /// What it is written in.
+    pub language: Language,
+    /// Its source.
+    pub content: Arc<str>,
+    /// The path it is deployed under; names the module.
+    pub path: String,
+    /// Its arguments: the text of one JSON object, already checked, handed on byte for byte.
+    pub args: Bytes,
+    /// Its whole environment, but for `PATH`, `HOME` and `TZ`, which are added when missing.
+    pub env: Vec<(String, String)>,
+    /// What must appear in no log, result or error: replaced by `********`.
+    pub mask: Vec<String>,
+    /// Its bounds.
+    pub limits: Limits,
+}
+
+/// The bounds of one run.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Wall-clock time.
+    pub timeout: Duration,
+    /// Bytes of log that are kept; what comes after is read and thrown away.
+    pub log_bytes: u64,
+    /// Bytes of output at which the script is killed.
+    pub output_kill_bytes: u64,
+    /// Bytes of result, as JSON text.
+    pub result_bytes: u64,
+    /// Time between SIGTERM and SIGKILL on a cancel, timeout or shutdown; zero kills at once.
+    pub kill_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_mins(15),
+            log_bytes: 2 * 1024 * 1024,
+            output_kill_bytes: 1024 * 1024 * 1024,
+            result_bytes: 8 * 1024 * 1024,
+            kill_grace: Duration::ZERO,
+        }
+    }
+}
+
+/// What came of a run. When it is there, nothing of the script's processes is left, nor its folder.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub verdict: Verdict,
+    /// The process's own end and use; `None` if it never ran or its supervisor was lost.
+    pub exit: Option<Exit>,
+    /// The largest resident set of any one of its processes, in KiB; 0 if it never ran.
+    pub mem_peak_kib: u64,
+    /// Bytes written to stdout and stderr, kept or not.
+    pub output_bytes: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// The script returned.
+    Success {
+        /// Exact JSON text.
+        result: Bytes,
+    },
+    /// The script failed.
+    Failure {
+        /// JSON text: `{"error":{"name","message","stack"?,"exit_code"?}}`.
+        error: Bytes,
+    },
+    /// The run was ended from outside; [`KillReason::error`] words it.
+    Killed(KillReason),
+}

@@ -1,0 +1,50 @@
+//! Exchanging a job's grant for the token of one attempt.
+
+use std::time::Duration;
+
+use job_queue::Job;
+use proto::auth::auth_client::AuthClient;
+use proto::auth::{IssueJobTokenRequest, SignedGrant};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+
+/// How long one call may take.
+const CALL: Duration = Duration::from_secs(1);
+
+/// auth-service, as this worker speaks to it. Connects lazily and reconnects.
+#[derive(Clone)]
+pub(crate) struct JobTokens {
+    client: AuthClient<Channel>,
+    credential: MetadataValue<Ascii>,
+}
+
+impl JobTokens {
+    pub(crate) fn new(url: &str, credential: &str) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::from_shared(url.to_owned())?
+            .connect_timeout(Duration::from_millis(500))
+            .http2_keep_alive_interval(Duration::from_secs(5))
+            .keep_alive_timeout(Duration::from_secs(5));
+        let mut credential: MetadataValue<Ascii> = format!("worker {credential}").parse()?;
+        credential.set_sensitive(true);
+        Ok(Self { client: AuthClient::new(endpoint.connect_lazy()), credential })
+    }
+
+    /// The token of this attempt; good while the attempt runs, and no longer than
+    /// `timeout` and a margin.
+    pub(crate) async fn issue(&self, job: &Job, attempt: u32, timeout: Duration) -> Result<String, tonic::Status> {
+        let mut request = tonic::Request::new(IssueJobTokenRequest {
+            grant: Some(SignedGrant { grant: job.grant.grant.to_vec(), signature: job.grant.signature.to_vec() }),
+            workspace: job.workspace.to_string(),
+            job_id: job.id.to_string(),
+            attempt,
+            script_path: job.path.to_string(),
+            timeout_ms: i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX),
+        });
+        request.metadata_mut().insert("x-hookmill-service", self.credential.clone());
+        let mut client = self.client.clone();
+        match tokio::time::timeout(CALL, client.issue_job_token(request)).await {
+            Ok(reply) => Ok(reply?.into_inner().token),
+            Err(_) => Err(tonic::Status::deadline_exceeded("auth-service did not answer in time")),
+        }
+    }
+}

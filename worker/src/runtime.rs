@@ -1,0 +1,102 @@
+//! The languages that run here. A further one is one file with a [`Runtime`] in it and one
+//! line in [`Runtimes::probe`].
+
+mod bash;
+mod deno;
+mod probe;
+mod python;
+mod wrapped;
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lifecycle::supervisor::Status;
+use proto::Language;
+
+use crate::execute::{Config, Invocation, JobError, JobFolder, StartError};
+
+/// How one language's scripts are started and what their result is.
+pub trait Runtime: Debug + Send + Sync {
+    /// Which language.
+    fn language(&self) -> Language;
+
+    /// Its interpreter's version.
+    fn version(&self) -> &str;
+
+    /// Writes what the script needs into its folder. May block.
+    ///
+    /// # Errors
+    /// The script or its arguments cannot be run: the job's error.
+    fn prepare(&self, invocation: &Invocation, folder: &JobFolder) -> Result<Plan, JobError>;
+
+    /// The result of a process that ended by itself, as exact JSON. May block.
+    ///
+    /// # Errors
+    /// The script failed: the job's error.
+    fn result(&self, ended: &Ended<'_>) -> Result<Bytes, JobError>;
+}
+
+/// The command that runs a script.
+#[derive(Debug)]
+pub struct Plan {
+    /// The interpreter, as an absolute path.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Environment it wants where the script has none of that name.
+    pub env: Vec<(&'static str, String)>,
+}
+
+/// A process that has ended by itself.
+#[derive(Debug)]
+pub struct Ended<'a> {
+    /// How.
+    pub status: Status,
+    /// Where it ran.
+    pub folder: &'a JobFolder,
+    /// The last lines of its log, without secrets.
+    pub log_tail: &'a str,
+    /// The last line it wrote, raw and with at most `result_limit + 1` bytes.
+    pub last_line: Option<&'a [u8]>,
+    /// Bytes of result it may have.
+    pub result_limit: u64,
+}
+
+/// The runtimes found at the start.
+#[derive(Debug)]
+pub struct Runtimes {
+    found: Vec<Arc<dyn Runtime>>,
+}
+
+impl Runtimes {
+    /// Finds interpreters and asks each who it is.
+    ///
+    /// # Errors
+    /// A configured one does not run, or none is there.
+    pub fn probe(config: &Config) -> Result<Self, StartError> {
+        let found: Vec<Arc<dyn Runtime>> = [
+            python::Python::probe(config)?.map(|found| Arc::new(found) as Arc<dyn Runtime>),
+            deno::Deno::probe(config)?.map(|found| Arc::new(found) as Arc<dyn Runtime>),
+            bash::Bash::probe(config)?.map(|found| Arc::new(found) as Arc<dyn Runtime>),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if found.is_empty() {
+            return Err(StartError::NoLanguage(config.search_path.clone()));
+        }
+        Ok(Self { found })
+    }
+
+    /// The runtime of a language.
+    pub fn get(&self, language: Language) -> Option<Arc<dyn Runtime>> {
+        self.found.iter().find(|runtime| runtime.language() == language).cloned()
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &dyn Runtime> {
+        self.found.iter().map(AsRef::as_ref)
+    }
+}

@@ -1,0 +1,146 @@
+//! Python 3: an interpreter without `site`, a wrapper that calls `main` by name.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use bytes::Bytes;
+use proto::Language;
+
+use super::wrapped::{self, ARGS, write};
+use super::{Ended, Plan, Runtime, probe};
+use crate::execute::{Config, Invocation, JobError, JobFolder, StartError};
+
+const WRAPPER: &str = include_str!("../../runtimes/python/hookmill_main.py");
+const WRAPPER_FILE: &str = "hookmill_main.py";
+
+/// Isolated, without `site`, UTF-8 whatever the locale.
+const FLAGS: [&str; 4] = ["-I", "-S", "-X", "utf8"];
+
+/// Asks for the real program (a shim costs its start each time), for the version, and for the
+/// names a script's module must not take.
+const ASK: &str = "import sys\nprint(sys.executable)\nprint('%d.%d.%d' % sys.version_info[:3])\n\
+                   print(' '.join(sorted(set(sys.stdlib_module_names) | set(sys.builtin_module_names))))";
+
+/// Compiles the wrapper to a file of bytecode, so that no job compiles it again.
+const COMPILE: &str = "import sys, py_compile; py_compile.compile(sys.argv[1], cfile=sys.argv[2], doraise=True)";
+
+/// Scripts for Python 3.
+#[derive(Debug)]
+pub(super) struct Python {
+    program: PathBuf,
+    version: String,
+    taken_names: Vec<String>,
+    start: String,
+    packages: Vec<String>,
+}
+
+impl Python {
+    pub(super) fn probe(config: &Config) -> Result<Option<Self>, StartError> {
+        let args = [&FLAGS[..], &["-c", ASK]].concat();
+        let configured = (config.python.as_ref(), "python3");
+        let found = probe::interpreter(config, Language::Python3, configured, &args, |_, said| read(said))?;
+        let Some((program, version, taken_names)) = found else { return Ok(None) };
+        let failed = |program: &PathBuf, reason: String| StartError::Interpreter {
+            language: Language::Python3,
+            program: program.clone(),
+            reason,
+        };
+        let start = install(config, &program).map_err(|reason| failed(&program, reason))?;
+        let packages = config.python_path.iter().map(|path| path.display().to_string()).collect();
+        Ok(Some(Self { program, version, taken_names, start, packages }))
+    }
+
+    /// The module's name, after the path's last segment.
+    fn module(&self, path: &str) -> String {
+        let segment = path.rsplit('/').next().unwrap_or_default();
+        let mut name: String = segment.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
+        if name.is_empty() || name.starts_with(char::is_numeric) {
+            name.insert(0, '_');
+        }
+        // a script called `json` must not become everybody's `import json`
+        if name.starts_with("__") || self.taken_names.iter().any(|taken| *taken == name) {
+            name.push('_');
+        }
+        name
+    }
+}
+
+impl Runtime for Python {
+    fn language(&self) -> Language {
+        Language::Python3
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn prepare(&self, invocation: &Invocation, folder: &JobFolder) -> Result<Plan, JobError> {
+        let module = self.module(&invocation.path);
+        let file = format!("{module}.py");
+        write(folder, &file, invocation.content.as_bytes())?;
+        write(folder, ARGS, &invocation.args)?;
+        let flags = FLAGS.into_iter().chain(["-c", &self.start]).map(str::to_owned);
+        let args = flags.chain([module, file]).chain(self.packages.iter().cloned()).collect();
+        Ok(Plan { program: self.program.clone(), args, env: Vec::new() })
+    }
+
+    fn result(&self, ended: &Ended<'_>) -> Result<Bytes, JobError> {
+        wrapped::result("python3", ended)
+    }
+}
+
+fn read(said: &str) -> Option<(PathBuf, String, Vec<String>)> {
+    let mut lines = said.lines();
+    let (program, version, names) = (lines.next()?, lines.next()?, lines.next()?);
+    let program = PathBuf::from(program);
+    (program.is_absolute() && version.starts_with("3."))
+        .then(|| (program, version.to_owned(), names.split(' ').map(str::to_owned).collect()))
+}
+
+/// Puts the wrapper beside the jobs; what `-c` has to say to start it.
+fn install(config: &Config, program: &PathBuf) -> Result<String, String> {
+    let folder = config.work_dir.join("runtime/python");
+    std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
+    let (source, code) = (folder.join(WRAPPER_FILE), folder.join("hookmill_main.pyc"));
+    std::fs::write(&source, WRAPPER).map_err(|e| e.to_string())?;
+    let mut compile = Command::new(program);
+    compile.args(FLAGS).args(["-c", COMPILE]).args([&source, &code]).env_clear();
+    let output = compile.output().map_err(|e| e.to_string())?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    std::fs::remove_file(&source).map_err(|e| e.to_string())?;
+    let folder = serde_json::Value::from(folder.display().to_string());
+    Ok(format!(
+        "import sys; sys.path.insert(0, {folder}); from hookmill_main import run; del sys.path[0]; run(sys.argv[1:])"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn module_names() {
+        let python = Python {
+            program: PathBuf::new(),
+            version: String::new(),
+            taken_names: vec!["json".to_owned()],
+            start: String::new(),
+            packages: Vec::new(),
+        };
+        for (path, name) in
+            [("u/a/my-script", "my_script"), ("f/x/2fa", "_2fa"), ("u/a/json", "json_"), ("", "_"), ("u/a/__main__", "__main___")]
+        {
+            assert_eq!(python.module(path), name);
+        }
+    }
+
+    #[test]
+    fn what_an_interpreter_says() {
+        assert!(read("/usr/bin/python3\n3.11.7\njson sys\n").is_some());
+        assert!(read("python3\n3.11.7\njson\n").is_none());
+        assert!(read("/usr/bin/python2\n2.7.1\njson\n").is_none());
+        assert!(read("").is_none());
+    }
+}

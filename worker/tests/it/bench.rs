@@ -1,0 +1,171 @@
+//! An executor of its own for each test, and what a test wants to know of a run.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use lifecycle::supervisor::Host;
+use proto::{JobId, Language};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use worker::execute::{Config, Executor, Invocation, Kill, KillReason, KillSwitch, Limits, LogSink, Outcome, Verdict};
+
+/// No wait in a test is longer.
+pub const BOUND: Duration = Duration::from_secs(60);
+
+/// A host whose supervisors are the worker's own binary: a test binary cannot be one.
+pub fn host() -> Host {
+    Host::with_program(PathBuf::from(env!("CARGO_BIN_EXE_worker"))).unwrap()
+}
+
+pub struct Bench {
+    pub executor: Executor,
+    pub work: TempDir,
+}
+
+pub fn config(work: &Path) -> Config {
+    let path = std::env::var_os("PATH").unwrap().into_string().unwrap();
+    Config {
+        work_dir: work.join("work"),
+        spares: NonZeroUsize::new(2).unwrap(),
+        search_path: format!("{path}:{}/../.tools/venv/bin", env!("CARGO_MANIFEST_DIR")),
+        python: None,
+        python_path: Vec::new(),
+        deno: None,
+        bash: None,
+    }
+}
+
+/// The log as it comes.
+#[derive(Clone, Default)]
+pub struct Logs(pub Arc<Mutex<Vec<Bytes>>>, Option<mpsc::UnboundedSender<Bytes>>);
+
+impl LogSink for Logs {
+    async fn write(&mut self, chunk: Bytes) {
+        self.0.lock().unwrap().push(chunk.clone());
+        if let Some(live) = &self.1 {
+            let _ = live.send(chunk);
+        }
+    }
+}
+
+impl Logs {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().concat()).unwrap()
+    }
+}
+
+/// A run that has ended.
+pub struct Ran {
+    pub outcome: Outcome,
+    pub log: String,
+}
+
+impl Ran {
+    /// The result's exact text.
+    pub fn result(&self) -> &str {
+        match &self.outcome.verdict {
+            Verdict::Success { result } => std::str::from_utf8(result).unwrap(),
+            other => panic!("{other:?}\nlog: {}", self.log),
+        }
+    }
+
+    /// What is inside `{"error": …}`.
+    pub fn error(&self) -> Value {
+        match &self.outcome.verdict {
+            Verdict::Failure { error } => serde_json::from_slice::<Value>(error).unwrap()["error"].take(),
+            other => panic!("{other:?}\nlog: {}", self.log),
+        }
+    }
+
+    pub fn message(&self) -> String {
+        self.error()["message"].as_str().unwrap().to_owned()
+    }
+
+    pub fn killed(&self) -> KillReason {
+        match self.outcome.verdict {
+            Verdict::Killed(reason) => reason,
+            ref other => panic!("{other:?}\nlog: {}", self.log),
+        }
+    }
+}
+
+pub fn invocation(language: Language, script: &str, args: &str) -> Invocation {
+    Invocation {
+        job_id: JobId::random(),
+        language,
+        content: script.into(),
+        path: "u/test/my-script".to_owned(),
+        args: Bytes::copy_from_slice(args.as_bytes()),
+        env: vec![("WM_WORKSPACE".to_owned(), "test".to_owned())],
+        mask: Vec::new(),
+        limits: Limits { timeout: BOUND, ..Limits::default() },
+    }
+}
+
+/// A run under way.
+pub struct Live {
+    pub kill: KillSwitch,
+    pub lines: mpsc::UnboundedReceiver<Bytes>,
+    pub run: tokio::task::JoinHandle<Ran>,
+}
+
+impl Live {
+    /// Waits until the log says a whole line with `mark` in it; the line's text behind the mark.
+    pub async fn said(&mut self, mark: &str) -> String {
+        let mut text = String::new();
+        loop {
+            let chunk = tokio::time::timeout(BOUND, self.lines.recv()).await.expect(mark).expect("the log ended");
+            text.push_str(std::str::from_utf8(&chunk).unwrap());
+            let found = text.split_inclusive('\n').find_map(|line| line.strip_suffix('\n')?.strip_prefix(mark));
+            if let Some(rest) = found {
+                return rest.trim().to_owned();
+            }
+        }
+    }
+
+    pub async fn end(self) -> Ran {
+        tokio::time::timeout(BOUND, self.run).await.unwrap().unwrap()
+    }
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        let work = tempfile::tempdir().unwrap();
+        let executor = Executor::new(&config(work.path()), host()).unwrap();
+        Self { executor, work }
+    }
+
+    pub async fn run(&self, language: Language, script: &str, args: &str) -> Ran {
+        self.invoke(invocation(language, script, args)).await
+    }
+
+    pub async fn invoke(&self, invocation: Invocation) -> Ran {
+        self.live(invocation).end().await
+    }
+
+    pub fn live(&self, invocation: Invocation) -> Live {
+        let (executor, (kill, killed)) = (self.executor.clone(), Kill::new());
+        let (send, lines) = mpsc::unbounded_channel();
+        let logs = Logs(Arc::default(), Some(send));
+        let run = tokio::spawn(async move {
+            let outcome = executor.run(invocation, logs.clone(), killed).await;
+            Ran { outcome, log: logs.text() }
+        });
+        Live { kill, lines, run }
+    }
+
+    /// Folders of jobs that are there now.
+    pub fn folders(&self) -> usize {
+        std::fs::read_dir(self.work.path().join("work/jobs")).unwrap().count()
+    }
+}
+
+/// Whether a process of this id is there and no zombie.
+pub fn lives(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+}
