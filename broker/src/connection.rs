@@ -99,8 +99,10 @@ fn note(link: &watch::Sender<Link>, event: &Event) {
             tracing::info!("nats connected");
         }
         Event::Disconnected | Event::Closed => {
-            link.send_replace(Link::Down);
-            tracing::warn!("nats disconnected");
+            // told again at every attempt to connect
+            if link.send_replace(Link::Down) != Link::Down {
+                tracing::warn!("nats disconnected");
+            }
         }
         Event::SlowConsumer(id) => {
             metrics::counter!("nats_slow_consumer_total").increment(1);

@@ -45,7 +45,11 @@ fn read_catalog(kinds: &[&str]) -> Vec<String> {
     let watch = kinds.iter().map(|kind| format!("$JS.API.CONSUMER.CREATE.KV_CATALOG.*.$KV.CATALOG.{kind}.>"));
     let mut subjects: Vec<String> = direct.chain(watch).collect();
     // ordered consumers replace themselves, and answer the server's flow control
-    subjects.extend(owned(&["$JS.API.CONSUMER.INFO.KV_CATALOG.*", "$JS.API.CONSUMER.DELETE.KV_CATALOG.*", "$JS.FC.KV_CATALOG.>"]));
+    subjects.extend(owned(&[
+        "$JS.API.CONSUMER.INFO.KV_CATALOG.*",
+        "$JS.API.CONSUMER.DELETE.KV_CATALOG.*",
+        "$JS.FC.KV_CATALOG.>",
+    ]));
     subjects
 }
 
@@ -125,8 +129,16 @@ mod tests {
         for user in users().iter().filter(|user| user.name != AUTH_SERVICE && user.name != PROVISION) {
             let all = user.publish.iter().chain(&user.subscribe);
             for subject in all {
-                assert!(!subject.contains(".token.") && !subject.contains(".account."), "{}: {subject}", user.name);
-                assert!(!subject.starts_with('>') && !subject.starts_with("$JS.API.>"), "{}: {subject}", user.name);
+                assert!(
+                    !subject.contains(".token.") && !subject.contains(".account."),
+                    "{}: {subject}",
+                    user.name
+                );
+                assert!(
+                    !subject.starts_with('>') && !subject.starts_with("$JS.API.>"),
+                    "{}: {subject}",
+                    user.name
+                );
             }
         }
     }
@@ -134,7 +146,10 @@ mod tests {
     #[test]
     fn workers_write_no_definitions_and_no_jobs() {
         for subject in worker().publish {
-            assert!(!subject.starts_with("$KV") && !subject.starts_with("job.") && !subject.starts_with("$O."), "{subject}");
+            assert!(
+                !subject.starts_with("$KV") && !subject.starts_with("job.") && !subject.starts_with("$O."),
+                "{subject}"
+            );
         }
     }
 }

@@ -46,6 +46,7 @@ pub(crate) struct Tables {
     pub(crate) tokens: Option<Arc<Table<Token>>>,
     pub(crate) revoked: Option<Arc<Table<Revoked>>>,
     pub(crate) heads: Option<Arc<Table<Head>>>,
+    changes: tokio::sync::watch::Sender<u64>,
 }
 
 impl Catalog {
@@ -93,6 +94,12 @@ impl Catalog {
         self.store.broker().is_up() && self.tables.revoked.as_ref().is_some_and(live)
     }
 
+    /// Ticks after every change of a watched table, of a record or of how current it is:
+    /// for whoever waits until a table shows something.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.tables.changes.subscribe()
+    }
+
     /// Writes a batch, and shows it in this process's own tables at once.
     ///
     /// # Errors
@@ -119,14 +126,20 @@ impl Catalog {
 impl Tables {
     fn watch(&mut self, kind: Kind, broker: &Broker, stop: &CancellationToken) {
         match kind {
-            Kind::Workspace => self.workspaces = Some(start(broker, stop)),
-            Kind::Account => self.accounts = Some(start(broker, stop)),
-            Kind::User => self.users = Some(start(broker, stop)),
-            Kind::Token => self.tokens = Some(start(broker, stop)),
-            Kind::Revoked => self.revoked = Some(start(broker, stop)),
-            Kind::Head => self.heads = Some(start(broker, stop)),
+            Kind::Workspace => self.workspaces = Some(self.start(broker, stop)),
+            Kind::Account => self.accounts = Some(self.start(broker, stop)),
+            Kind::User => self.users = Some(self.start(broker, stop)),
+            Kind::Token => self.tokens = Some(self.start(broker, stop)),
+            Kind::Revoked => self.revoked = Some(self.start(broker, stop)),
+            Kind::Head => self.heads = Some(self.start(broker, stop)),
             Kind::Script | Kind::Audit => {}
         }
+    }
+
+    fn start<T: Record>(&self, broker: &Broker, stop: &CancellationToken) -> Arc<Table<T>> {
+        let table = Arc::new(Table::new(self.changes.clone()));
+        tokio::spawn(watch::run(broker.clone(), Arc::clone(&table), stop.clone()));
+        table
     }
 
     fn states(&self) -> Vec<tokio::sync::watch::Receiver<WatchState>> {
@@ -152,12 +165,6 @@ impl Tables {
             Kind::Script | Kind::Audit => {}
         }
     }
-}
-
-fn start<T: Record>(broker: &Broker, stop: &CancellationToken) -> Arc<Table<T>> {
-    let table = Arc::new(Table::new());
-    tokio::spawn(watch::run(broker.clone(), Arc::clone(&table), stop.clone()));
-    table
 }
 
 fn apply<T: Record>(table: Option<&Arc<Table<T>>>, write: &Write, revision: u64) {

@@ -24,6 +24,8 @@ pub enum WatchState {
 pub(crate) struct Table<T> {
     rows: RwLock<Rows<T>>,
     state: watch::Sender<WatchState>,
+    /// Ticks with every change of any table.
+    changes: watch::Sender<u64>,
 }
 
 struct Rows<T> {
@@ -41,9 +43,9 @@ struct Row<T> {
 }
 
 impl<T: Record> Table<T> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(changes: watch::Sender<u64>) -> Self {
         let rows = Rows { by_key: HashMap::new(), by_index: HashMap::new(), load: 0 };
-        Self { rows: RwLock::new(rows), state: watch::channel(WatchState::Loading).0 }
+        Self { rows: RwLock::new(rows), state: watch::channel(WatchState::Loading).0, changes }
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<T>> {
@@ -76,6 +78,7 @@ impl<T: Record> Table<T> {
             Err(error) => (None, Err(error)),
         };
         self.write().take(&key.tail, revision, record);
+        self.tick();
         outcome
     }
 
@@ -88,6 +91,7 @@ impl<T: Record> Table<T> {
     pub(crate) fn end_load(&self) {
         self.write().sweep();
         self.state.send_replace(WatchState::Current);
+        self.tick();
     }
 
     /// Changes may be missed from here on.
@@ -99,6 +103,11 @@ impl<T: Record> Table<T> {
             }
             was_current
         });
+        self.tick();
+    }
+
+    fn tick(&self) {
+        self.changes.send_modify(|count| *count += 1);
     }
 
     pub(crate) fn state(&self) -> watch::Receiver<WatchState> {

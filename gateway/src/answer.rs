@@ -113,7 +113,8 @@ impl<'a> Wrapper<'a> {
 
     fn set_headers(&self, headers: &mut HeaderMap) -> Result<(), ApiError> {
         let Some(asked) = self.headers.filter(|asked| *asked != "null") else { return Ok(()) };
-        let object = RawObject::parse(asked.as_bytes()).map_err(|error| invalid(format!("windmill_headers: {error}")))?;
+        let object = RawObject::parse(asked.as_bytes())
+            .map_err(|error| invalid(format!("windmill_headers: {error}")))?;
         for (name, value) in &object.members {
             let value = value_of("windmill_headers", &text("windmill_headers", value.get())?)?;
             let name: HeaderName =

@@ -46,13 +46,20 @@ impl FromValues for Config {
             auth_credential: v.secret("auth-credential", "the credential auth-service knows gateways by"),
             languages: v.list("languages", "python3,deno,bash", "languages that workers here run"),
             body_limit: v.size("body-limit", "8MiB", "largest request body"),
-            wait_default: v.duration("wait-default", "60s", "how long a synchronous webhook waits by default"),
+            wait_default: v.duration(
+                "wait-default",
+                "60s",
+                "how long a synchronous webhook waits by default",
+            ),
             wait_max: v.duration("wait-max", "10m", "longest wait a caller may ask for"),
             max_waiters: v.or("max-waiters", "10000", "callers that may wait at once"),
             retention: v.duration("retention", "168h", "how long runs are kept after their end"),
         };
         v.check(config.wait_default <= config.wait_max, "wait-default is longer than wait-max");
-        v.check(config.body_limit <= 64 * 1024 * 1024, "body-limit is over 64MiB, the most a queue can carry");
+        v.check(
+            config.body_limit <= 64 * 1024 * 1024,
+            "body-limit is over 64MiB, the most a queue can carry",
+        );
         config
     }
 }

@@ -14,14 +14,14 @@ pub(crate) const X_JOB_ID: HeaderName = HeaderName::from_static("x-job-id");
 pub(crate) struct ApiError {
     pub(crate) code: ErrorCode,
     pub(crate) message: String,
-    headers: HeaderMap,
+    headers: Box<HeaderMap>,
 }
 
 pub(crate) type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), headers: HeaderMap::new() }
+        Self { code, message: message.into(), headers: Box::default() }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -70,14 +70,14 @@ impl ApiError {
             "retryable": self.code.retryable(),
         });
         let content_type = (header::CONTENT_TYPE, "application/problem+json");
-        (self.code.http(), self.headers.clone(), [content_type], body.to_string()).into_response()
+        (self.code.http(), (*self.headers).clone(), [content_type], body.to_string()).into_response()
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let nosniff = (header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-        let mut response = (self.code.http(), self.headers.clone(), [nosniff], self.text()).into_response();
+        let mut response = (self.code.http(), (*self.headers).clone(), [nosniff], self.text()).into_response();
         // for the middleware that answers problem+json where it is asked for
         response.extensions_mut().insert(self);
         response

@@ -95,7 +95,8 @@ mod tests {
         assert!(there.recognises(id, owner.binding()));
         assert!(!stranger.recognises(id, owner.binding()));
         assert!(!here.recognises(id, Owner::new("f/demo/b").binding()));
-        let other_token = Owner("demo".parse().unwrap(), "f/demo/a".parse().unwrap(), "token2".parse().unwrap());
+        let other_token =
+            Owner("demo".parse().unwrap(), "f/demo/a".parse().unwrap(), "token2".parse().unwrap());
         assert!(!here.recognises(id, other_token.binding()));
     }
 

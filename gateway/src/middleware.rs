@@ -15,10 +15,7 @@ use crate::error::ApiError;
 
 /// All of it, in order.
 pub(crate) fn apply(router: Router) -> Router {
-    router
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(problem_details))
-        .layer(from_fn(observe))
+    router.layer(CatchPanicLayer::custom(panicked)).layer(from_fn(problem_details)).layer(from_fn(observe))
 }
 
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {

@@ -9,7 +9,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use job_queue::{ArgsStore, Completions, Control, Events, Finder, Publisher, QueuedRows, Records, RedisConfig};
+use job_queue::{
+    ArgsStore, Completions, Control, Events, Finder, Publisher, QueuedRows, Records, RedisConfig,
+};
 use lifecycle::{Latch, Process};
 use proto::InstanceId;
 use tokio::net::TcpListener;
@@ -152,7 +154,8 @@ async fn serve(listener: TcpListener, router: axum::Router, process: &Process) {
         };
         // small answers must not wait for the caller's acknowledgement
         let _ = stream.set_nodelay(true);
-        let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let connection =
+            server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
         let connection = graceful.watch(connection.into_owned());
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -56,10 +56,16 @@ impl Target {
             }
             Self::Hash(hash) => {
                 let script = app.catalog.script(&caller.workspace, *hash).await?;
-                let script = script.ok_or_else(|| ApiError::not_found(format!("Script not found at hash {hash}")))?;
+                let script =
+                    script.ok_or_else(|| ApiError::not_found(format!("Script not found at hash {hash}")))?;
                 caller.may(Action::RunScript(&script.script.path))?;
                 let tag = tag(script.script.tag.as_ref(), script.script.language);
-                Ok(Runnable { path: script.script.path.clone(), hash: *hash, language: script.script.language, tag })
+                Ok(Runnable {
+                    path: script.script.path.clone(),
+                    hash: *hash,
+                    language: script.script.language,
+                    tag,
+                })
             }
         }
     }
@@ -78,7 +84,8 @@ pub(crate) async fn trigger(
     params: &RunParams,
     wait: bool,
 ) -> ApiResult<Triggered> {
-    let binding = Binding { workspace: &caller.workspace, path: &runnable.path, token: &caller.known.token_id };
+    let binding =
+        Binding { workspace: &caller.workspace, path: &runnable.path, token: &caller.known.token_id };
     refuse_steering(app, caller, params, binding)?;
     let id = params.job_id.unwrap_or_else(|| app.job_ids.make(binding));
     if params.job_id.is_some() {
@@ -118,7 +125,8 @@ fn refuse_steering(app: &App, caller: &Caller, params: &RunParams, binding: Bind
 /// A job id is used when a record or the stream knows it.
 async fn refuse_used(app: &App, caller: &Caller, id: JobId) -> ApiResult<()> {
     let recorded = app.records.get(&caller.workspace, id).await?.is_some();
-    if recorded || app.finder.find(&caller.workspace, id).await.map_err(|error| unsure(&error, id))?.is_some() {
+    if recorded || app.finder.find(&caller.workspace, id).await.map_err(|error| unsure(&error, id))?.is_some()
+    {
         return Err(used(id));
     }
     Ok(())
@@ -139,7 +147,8 @@ fn place(app: &App, id: JobId) -> ApiResult<Waiter> {
 }
 
 fn job(app: &App, caller: &Caller, runnable: Runnable, id: JobId, params: &RunParams, wait: bool) -> Job {
-    let trace = lifecycle::current_trace_context().unwrap_or_else(lifecycle::trace_context::TraceContext::generate);
+    let trace =
+        lifecycle::current_trace_context().unwrap_or_else(lifecycle::trace_context::TraceContext::generate);
     Job {
         id,
         workspace: caller.workspace.clone(),
@@ -162,7 +171,8 @@ fn not_published(error: PublishError, id: JobId) -> ApiError {
     match error {
         PublishError::Duplicate => used(id),
         PublishError::Full => {
-            ApiError::new(ErrorCode::QueueFull, "the queue takes no more jobs at the moment").retry_after(Duration::from_secs(5))
+            ApiError::new(ErrorCode::QueueFull, "the queue takes no more jobs at the moment")
+                .retry_after(Duration::from_secs(5))
         }
         PublishError::Unanswered(why) => {
             tracing::warn!(job.id = %id, why, "a job was not acknowledged by the stream");

@@ -12,15 +12,15 @@ mod stream;
 mod subjects;
 
 pub use model::{
-    Args, CallerInfo, CancelRequest, End, Grant, InvalidEnvelope, Job, JobState, Outcome, Record, Trace, canceled_result,
-    error_result, now_us,
+    Args, CallerInfo, CancelRequest, End, Grant, InvalidEnvelope, Job, JobState, Outcome, Record, Trace,
+    canceled_result, error_result, now_us,
 };
 pub use store::{
-    CancelAnswer, EndAnswer, EndRequest, Filter, LogChunk, LogSlice, Page, PageCursor, Presence, QueuedRows, Records, RedisConfig,
-    Renewal, StartAnswer, StartRequest, StoreError, WorkerRow,
+    CancelAnswer, EndAnswer, EndRequest, Filter, LogChunk, LogSlice, Page, PageCursor, Presence, QueuedRows,
+    Records, RedisConfig, Renewal, StartAnswer, StartRequest, StoreError, WorkerRow,
 };
 pub use stream::{
-    ArgsError, ArgsStore, Delivery, Finder, Lease, LeaseError, PROVISION_DEFAULT_MAX_BYTES, PublishError, Publisher, Puller, PullerConfig, QueuedJob, Slot,
-    Slots, StreamError, provision,
+    ArgsError, ArgsStore, Delivery, Finder, Lease, LeaseError, PROVISION_DEFAULT_MAX_BYTES, PublishError,
+    Publisher, Puller, PullerConfig, QueuedJob, Slot, Slots, StreamError, provision,
 };
 pub use subjects::{Completions, Control, EventKind, EventWatch, Events, TooManyWaiters, Waited, Waiter};

@@ -161,9 +161,10 @@ impl Job {
     fn wire_args(&self, whole: bool) -> Option<wire::job::Args> {
         match &self.args {
             Args::Inline(bytes) => whole.then(|| wire::job::Args::InlineArgs(bytes.clone())),
-            Args::Stored { object, size } => {
-                Some(wire::job::Args::StoredArgs(wire::StoredArgs { object: object.clone(), size_bytes: *size }))
-            }
+            Args::Stored { object, size } => Some(wire::job::Args::StoredArgs(wire::StoredArgs {
+                object: object.clone(),
+                size_bytes: *size,
+            })),
         }
     }
 
@@ -206,12 +207,17 @@ impl Job {
 fn args_from_wire(args: Option<wire::job::Args>) -> Args {
     match args {
         Some(wire::job::Args::InlineArgs(bytes)) => Args::Inline(bytes),
-        Some(wire::job::Args::StoredArgs(stored)) => Args::Stored { object: stored.object, size: stored.size_bytes },
+        Some(wire::job::Args::StoredArgs(stored)) => {
+            Args::Stored { object: stored.object, size: stored.size_bytes }
+        }
         None => Args::Inline(Bytes::from_static(b"{}")),
     }
 }
 
-fn field<T: std::str::FromStr<Err: std::fmt::Display>>(name: &'static str, text: &str) -> Result<T, InvalidEnvelope> {
+fn field<T: std::str::FromStr<Err: std::fmt::Display>>(
+    name: &'static str,
+    text: &str,
+) -> Result<T, InvalidEnvelope> {
     text.parse().map_err(|error: T::Err| invalid(name, error))
 }
 
@@ -222,6 +228,7 @@ fn optional<T: std::str::FromStr<Err: std::fmt::Display>>(
     if text.is_empty() { Ok(None) } else { field(name, text).map(Some) }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form `map_err` takes")]
 fn invalid(field: &'static str, why: impl ToString) -> InvalidEnvelope {
     InvalidEnvelope::Field { field, why: why.to_string() }
 }

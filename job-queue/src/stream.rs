@@ -27,6 +27,7 @@ pub use slots::{Slot, Slots};
 pub struct StreamError(String);
 
 impl StreamError {
+    #[expect(clippy::needless_pass_by_value, reason = "the form `map_err` takes")]
     fn new(why: impl ToString) -> Self {
         Self(why.to_string())
     }

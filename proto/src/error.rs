@@ -93,7 +93,9 @@ impl ErrorCode {
     /// The gRPC status.
     pub fn grpc(self) -> tonic::Code {
         match self {
-            Self::BadRequest | Self::PayloadTooLarge | Self::UnsupportedMediaType => tonic::Code::InvalidArgument,
+            Self::BadRequest | Self::PayloadTooLarge | Self::UnsupportedMediaType => {
+                tonic::Code::InvalidArgument
+            }
             Self::Unauthenticated => tonic::Code::Unauthenticated,
             Self::PermissionDenied => tonic::Code::PermissionDenied,
             Self::NotFound => tonic::Code::NotFound,
@@ -110,7 +112,9 @@ impl ErrorCode {
     /// them sends on purpose (a broken connection, a deadline) is a dependency away.
     pub fn from_grpc(code: tonic::Code) -> Self {
         match code {
-            tonic::Code::InvalidArgument | tonic::Code::FailedPrecondition | tonic::Code::OutOfRange => Self::BadRequest,
+            tonic::Code::InvalidArgument | tonic::Code::FailedPrecondition | tonic::Code::OutOfRange => {
+                Self::BadRequest
+            }
             tonic::Code::Unauthenticated => Self::Unauthenticated,
             tonic::Code::PermissionDenied => Self::PermissionDenied,
             tonic::Code::NotFound => Self::NotFound,
@@ -177,7 +181,12 @@ mod tests {
 
     #[test]
     fn auth_away_is_never_401() {
-        for code in [tonic::Code::Unavailable, tonic::Code::DeadlineExceeded, tonic::Code::Unknown, tonic::Code::Cancelled] {
+        for code in [
+            tonic::Code::Unavailable,
+            tonic::Code::DeadlineExceeded,
+            tonic::Code::Unknown,
+            tonic::Code::Cancelled,
+        ] {
             assert_eq!(ErrorCode::from_grpc(code), ErrorCode::Unavailable);
         }
     }

@@ -250,7 +250,9 @@ mod tests {
         for good in ["u/admin/x", "f/demo/hello", "f/a/b/c/d-e_f", "f/d/9"] {
             assert!(good.parse::<ScriptPath>().is_ok(), "{good}");
         }
-        for bad in ["", "f", "f/x", "f//x", "f/x/", "g/x/y", "hub/1/x", "f/x/..", "f/x/a b", "/f/x/y", "f/x/é"] {
+        for bad in
+            ["", "f", "f/x", "f//x", "f/x/", "g/x/y", "hub/1/x", "f/x/..", "f/x/a b", "/f/x/y", "f/x/é"]
+        {
             assert!(bad.parse::<ScriptPath>().is_err(), "{bad}");
         }
         assert!(format!("f/x/{}", "y".repeat(251)).parse::<ScriptPath>().is_ok());
@@ -274,7 +276,8 @@ mod tests {
         let hash: ScriptHash = "00ff00ff00ff00ff".parse().unwrap();
         assert_eq!(hash.to_string(), "00ff00ff00ff00ff");
         assert_eq!("00FF00FF00FF00FF".parse::<ScriptHash>().unwrap(), hash);
-        for bad in ["", "ff", "00ff00ff00ff00f", "00ff00ff00ff00fg", "+0ff00ff00ff00ff", "00ff00ff00ff00ff0"] {
+        for bad in ["", "ff", "00ff00ff00ff00f", "00ff00ff00ff00fg", "+0ff00ff00ff00ff", "00ff00ff00ff00ff0"]
+        {
             assert!(bad.parse::<ScriptHash>().is_err(), "{bad}");
         }
     }
@@ -283,7 +286,13 @@ mod tests {
     fn job_ids() {
         let id = JobId::random();
         assert_eq!(id.to_string().parse::<JobId>().unwrap(), id);
-        for bad in ["", "x", "Unauthorized", "0197c1f000007000800000000000000", "{0197c1f0-0000-7000-8000-000000000000}"] {
+        for bad in [
+            "",
+            "x",
+            "Unauthorized",
+            "0197c1f000007000800000000000000",
+            "{0197c1f0-0000-7000-8000-000000000000}",
+        ] {
             assert!(bad.parse::<JobId>().is_err(), "{bad}");
         }
     }

@@ -106,9 +106,14 @@ mod tests {
 
     #[test]
     fn values_keep_their_text_and_order() {
-        let object = RawObject::parse(br#" {"z": 1.0, "a":1e400,"big": 9223372036854775809 , "k\u00e9": [1,  2]} "#).unwrap();
+        let object =
+            RawObject::parse(br#" {"z": 1.0, "a":1e400,"big": 9223372036854775809 , "k\u00e9": [1,  2]} "#)
+                .unwrap();
         let members: Vec<_> = object.members.iter().map(|(k, v)| (k.as_ref(), v.get())).collect();
-        assert_eq!(members, [("z", "1.0"), ("a", "1e400"), ("big", "9223372036854775809"), ("ké", "[1,  2]")]);
+        assert_eq!(
+            members,
+            [("z", "1.0"), ("a", "1e400"), ("big", "9223372036854775809"), ("ké", "[1,  2]")]
+        );
         assert_eq!(object.get("a"), Some("1e400"));
     }
 

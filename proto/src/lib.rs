@@ -14,6 +14,7 @@ pub mod subject;
 #[expect(
     missing_docs,
     clippy::pedantic,
+    clippy::module_inception,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
     reason = "generated code"

@@ -94,8 +94,12 @@ impl Rights {
         }
         let (needed, granted) = match action {
             Action::RunScript(path) => (format!("jobs:run:scripts:{path}"), self.scopes.run_script(path)),
-            Action::ReadScript(path) => (format!("scripts:read:{path}"), self.scopes.allow("scripts", "read", path.as_str())),
-            Action::WriteScript(path) => (format!("scripts:write:{path}"), self.scopes.allow("scripts", "write", path.as_str())),
+            Action::ReadScript(path) => {
+                (format!("scripts:read:{path}"), self.scopes.allow("scripts", "read", path.as_str()))
+            }
+            Action::WriteScript(path) => {
+                (format!("scripts:write:{path}"), self.scopes.allow("scripts", "write", path.as_str()))
+            }
             Action::ReadJob(owner) => ("jobs:read".to_owned(), self.job_scope("read", owner)),
             Action::CancelJob(owner) => ("jobs:write".to_owned(), self.job_scope("write", owner)),
             Action::ListJobs => ("jobs:read".to_owned(), self.scopes.allow("jobs", "read", "")),
@@ -136,12 +140,13 @@ impl Rights {
             Action::ListJobs | Action::ReadSelf | Action::ManageTokens => return Ok(()),
         };
         let owner_of_path = path.user().map(|user| user == self.username);
+        if self.is_admin || own {
+            return Ok(());
+        }
         match owner_of_path {
-            _ if self.is_admin || own => Ok(()),
-            Some(true) => Ok(()),
             Some(false) => Err(Refusal::new(format!("{path} belongs to another user"))),
             None if writes => Err(Refusal::new(format!("only admins may change {path}"))),
-            None => Ok(()),
+            Some(true) | None => Ok(()),
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use catalog::Script;
 use job_queue::{
-    Delivery, End, EndAnswer, EndRequest, EventKind, Job, Lease, Outcome, StartAnswer, StartRequest, canceled_result,
-    error_result,
+    Delivery, End, EndAnswer, EndRequest, EventKind, Job, Lease, Outcome, StartAnswer, StartRequest,
+    canceled_result, error_result,
 };
 use tracing::Instrument;
 use uuid::Uuid;
@@ -53,7 +53,7 @@ pub(crate) async fn handle(worker: &Worker, delivery: Delivery) {
         Err(error) => {
             // kept in the stream, and offered again after a day: an upgrade may read it
             tracing::error!(nats.subject = subject, %error, "a job cannot be read by this version");
-            lease.hand_back(Some(Duration::from_secs(24 * 3600))).await;
+            lease.hand_back(Some(Duration::from_hours(24))).await;
         }
     }
     drop(slot);
@@ -103,7 +103,9 @@ async fn prepare(worker: &Worker, keeper: &Keeper, job: &Job, attempt: u32) -> O
     let script = ask(keeper, "catalog", || worker.catalog.script(&job.workspace, job.hash)).await;
     let script = match or_reason(script)? {
         Ok(Some(script)) => script,
-        Ok(None) => return Some(Err(format!("version {} of {} does not exist any more", job.hash, job.path))),
+        Ok(None) => {
+            return Some(Err(format!("version {} of {} does not exist any more", job.hash, job.path)));
+        }
         Err(why) => return Some(Err(why)),
     };
     let args = match or_reason(ask(keeper, "argument store", || worker.args.load(&job.args)).await)? {
@@ -115,7 +117,13 @@ async fn prepare(worker: &Worker, keeper: &Keeper, job: &Job, attempt: u32) -> O
     Some(token.map(|token| Prepared { script, args, token, limits }))
 }
 
-async fn token(worker: &Worker, keeper: &Keeper, job: &Job, attempt: u32, timeout: Duration) -> Option<Result<String, String>> {
+async fn token(
+    worker: &Worker,
+    keeper: &Keeper,
+    job: &Job,
+    attempt: u32,
+    timeout: Duration,
+) -> Option<Result<String, String>> {
     let issued = ask(keeper, "auth-service", || worker.tokens.issue(job, attempt, timeout)).await;
     match issued {
         Ok(token) => Some(Ok(token)),
@@ -172,7 +180,13 @@ async fn start(worker: &Worker, keeper: &Keeper, job: &Job) -> Option<StartAnswe
 }
 
 /// Runs the script. None when it was killed because the job is not ours any more.
-async fn run(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, attempt: u32, prepared: Prepared) -> Option<Finished> {
+async fn run(
+    worker: &Worker,
+    keeper: &Keeper,
+    job: &Arc<Job>,
+    attempt: u32,
+    prepared: Prepared,
+) -> Option<Finished> {
     let Prepared { script, args, token, limits } = prepared;
     let around = Surroundings {
         base_internal_url: &worker.config.base_internal_url,
@@ -202,9 +216,7 @@ fn end_of(verdict: Verdict, limits: &Limits, keeper: &Keeper) -> Option<End> {
         Verdict::Success { result } => (Outcome::Success, result),
         Verdict::Failure { error } => (Outcome::Failure, error),
         Verdict::Killed(KillReason::LeaseLost | KillReason::Shutdown) => return None,
-        Verdict::Killed(KillReason::Canceled) => {
-            (Outcome::Canceled, canceled_result(&keeper.canceled()?))
-        }
+        Verdict::Killed(KillReason::Canceled) => (Outcome::Canceled, canceled_result(&keeper.canceled()?)),
         Verdict::Killed(reason @ (KillReason::Timeout | KillReason::OutputTooLarge)) => {
             (Outcome::Failure, reason.error(limits).to_json())
         }
@@ -220,7 +232,13 @@ impl Finished {
 }
 
 /// Records the end; the answer is the end that counts, if it is ours to settle.
-async fn record_end(worker: &Worker, keeper: &Keeper, job: &Job, attempt: u32, finished: &Finished) -> Option<End> {
+async fn record_end(
+    worker: &Worker,
+    keeper: &Keeper,
+    job: &Job,
+    attempt: u32,
+    finished: &Finished,
+) -> Option<End> {
     let request = EndRequest {
         job,
         attempt,
@@ -249,4 +267,3 @@ fn unusable(job: &Job, gave_up: &GaveUp<job_queue::StoreError>) {
         tracing::error!(job.id = %job.id, %error, "the run store gave an unusable answer");
     }
 }
-

@@ -56,7 +56,8 @@ pub struct Config {
 
 impl FromValues for Config {
     fn from_values(v: &mut Values) -> Self {
-        let paths: Vec<String> = v.list("python-path", "", "folders of Python packages every script can import");
+        let paths: Vec<String> =
+            v.list("python-path", "", "folders of Python packages every script can import");
         let config = Self {
             nats_url: v.or("nats-url", "nats://127.0.0.1:4222", "NATS servers, separated by commas"),
             nats_password: v.secret("nats-password", "password of the NATS user `worker`"),
@@ -68,16 +69,32 @@ impl FromValues for Config {
             tags: v.list("tags", "", "tags served besides those of the languages found"),
             only_tags: v.switch("only-tags", "serve exactly --tags"),
             lease: v.duration("lease", "15s", "how long a job is ours without renewal"),
-            max_attempts: v.or("max-attempts", "5", "how often a job may be started, its worker lost each time"),
-            timeout_default: v.duration("timeout-default", "15m", "how long a script may run when it does not say"),
+            max_attempts: v.or(
+                "max-attempts",
+                "5",
+                "how often a job may be started, its worker lost each time",
+            ),
+            timeout_default: v.duration(
+                "timeout-default",
+                "15m",
+                "how long a script may run when it does not say",
+            ),
             timeout_max: v.duration("timeout-max", "24h", "the longest a script may ask for"),
             retention: v.duration("retention", "168h", "how long runs are kept after their end"),
             work_dir: v.or("work-dir", "/tmp/hookmill-worker", "where jobs' folders are made; ours alone"),
-            path: v.or("path", "/usr/local/bin:/usr/bin:/bin", "where interpreters are looked for, and the PATH of scripts"),
+            path: v.or(
+                "path",
+                "/usr/local/bin:/usr/bin:/bin",
+                "where interpreters are looked for, and the PATH of scripts",
+            ),
             python: v.optional("python", "the Python interpreter; else `python3` of --path"),
             deno: v.optional("deno", "the Deno program; else `deno` of --path"),
             python_path: paths.into_iter().map(PathBuf::from).collect(),
-            base_internal_url: v.or("base-internal-url", "http://127.0.0.1:8000", "where scripts reach the API"),
+            base_internal_url: v.or(
+                "base-internal-url",
+                "http://127.0.0.1:8000",
+                "where scripts reach the API",
+            ),
             base_url: v.or("base-url", "http://127.0.0.1:8000", "where people reach the API"),
         };
         let lease_fits = (Duration::from_secs(1)..=Duration::from_secs(15)).contains(&config.lease);

@@ -14,7 +14,12 @@ pub(crate) struct Surroundings<'a> {
 }
 
 /// All variables of one attempt.
-pub(crate) fn of(job: &Job, script: &Script, token: &str, around: &Surroundings<'_>) -> Vec<(String, String)> {
+pub(crate) fn of(
+    job: &Job,
+    script: &Script,
+    token: &str,
+    around: &Surroundings<'_>,
+) -> Vec<(String, String)> {
     let mut env: Vec<(String, String)> = own(script);
     let root = job.root.map(|id| id.to_string()).unwrap_or_default();
     let state = format!("{}/{}", job.path, job.caller.username);
@@ -60,5 +65,8 @@ pub(crate) fn of(job: &Job, script: &Script, token: &str, around: &Surroundings<
 fn own(script: &Script) -> Vec<(String, String)> {
     let entries = script.script.other.get("envs").and_then(serde_json::Value::as_array);
     let pairs = entries.into_iter().flatten().filter_map(|entry| entry.as_str()?.split_once('='));
-    pairs.filter(|(name, _)| !name.is_empty()).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    pairs
+        .filter(|(name, _)| !name.is_empty())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }

@@ -13,10 +13,10 @@ mod mask;
 mod text;
 mod watch;
 
+pub(crate) use bounded::{FileError, read_bounded};
 pub use executor::{Config, Executor, StartError};
 pub use failure::JobError;
 pub use folder::JobFolder;
 pub use invocation::{Invocation, Limits, Outcome, Verdict};
 pub use kill::{Kill, KillReason, KillSwitch};
 pub use log::LogSink;
-pub(crate) use bounded::{FileError, read_bounded};

@@ -31,9 +31,17 @@ impl JobTokens {
 
     /// The token of this attempt; good while the attempt runs, and no longer than
     /// `timeout` and a margin.
-    pub(crate) async fn issue(&self, job: &Job, attempt: u32, timeout: Duration) -> Result<String, tonic::Status> {
+    pub(crate) async fn issue(
+        &self,
+        job: &Job,
+        attempt: u32,
+        timeout: Duration,
+    ) -> Result<String, tonic::Status> {
         let mut request = tonic::Request::new(IssueJobTokenRequest {
-            grant: Some(SignedGrant { grant: job.grant.grant.to_vec(), signature: job.grant.signature.to_vec() }),
+            grant: Some(SignedGrant {
+                grant: job.grant.grant.to_vec(),
+                signature: job.grant.signature.to_vec(),
+            }),
             workspace: job.workspace.to_string(),
             job_id: job.id.to_string(),
             attempt,

@@ -8,10 +8,11 @@ use broker::{Broker, BrokerConfig, Link};
 use catalog::Catalog;
 use futures::StreamExt;
 use job_queue::{
-    ArgsStore, Control, Delivery, Events, Presence, Puller, PullerConfig, Records, RedisConfig, Slots, StoreError, WorkerRow,
+    ArgsStore, Control, Delivery, Events, Presence, Puller, PullerConfig, Records, RedisConfig, Slots,
+    StoreError, WorkerRow,
 };
-use lifecycle::{Latch, Process};
 use lifecycle::supervisor::Host;
+use lifecycle::{Latch, Process};
 use proto::{InstanceId, Tag};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -57,7 +58,12 @@ pub async fn run(config: Config, process: Process) -> anyhow::Result<()> {
     process.spawn_essential("store check", check_store(worker.records.clone(), store, drain.clone()));
     process.spawn("nats link", until(drain.clone(), follow(broker.link(), nats)));
     process.spawn("control", until(drain.clone(), obey(Control::new(broker.clone()), worker.clone())));
-    let row = WorkerRow { id: worker.id.clone(), group: worker.config.group.clone(), tags: tags.clone(), slots: slots.total() };
+    let row = WorkerRow {
+        id: worker.id.clone(),
+        group: worker.config.group.clone(),
+        tags: tags.clone(),
+        slots: slots.total(),
+    };
     process.spawn("presence", show(Presence::new(worker.records.clone(), row), drain.clone()));
     let pulls = PullerConfig { worker: worker.id.clone(), tags, lease: worker.config.lease };
     let puller = Puller::open(broker, pulls, slots).await?;
@@ -76,7 +82,12 @@ async fn connect(config: &Config, id: &InstanceId) -> anyhow::Result<Broker> {
     Ok(Broker::connect(settings).await?)
 }
 
-async fn assemble(config: Config, id: InstanceId, broker: &Broker, process: &Process) -> anyhow::Result<Worker> {
+async fn assemble(
+    config: Config,
+    id: InstanceId,
+    broker: &Broker,
+    process: &Process,
+) -> anyhow::Result<Worker> {
     let redis = RedisConfig { url: config.redis_url.expose().clone(), retention: config.retention };
     Ok(Worker {
         executor: executor(&config).await?,
@@ -110,7 +121,11 @@ async fn executor(config: &Config) -> anyhow::Result<Executor> {
 
 /// The languages found, and what the configuration adds.
 fn tags(worker: &Worker) -> Vec<Tag> {
-    let languages = worker.executor.languages().into_iter().filter_map(|(language, _)| language.default_tag().parse().ok());
+    let languages = worker
+        .executor
+        .languages()
+        .into_iter()
+        .filter_map(|(language, _)| language.default_tag().parse().ok());
     let mut tags: Vec<Tag> = if worker.config.only_tags { Vec::new() } else { languages.collect() };
     tags.extend(worker.config.tags.iter().cloned());
     tags.sort();
@@ -119,8 +134,12 @@ fn tags(worker: &Worker) -> Vec<Tag> {
 }
 
 fn report(worker: &Worker, tags: &[Tag], process: &Process) {
-    let languages: Vec<String> =
-        worker.executor.languages().into_iter().map(|(language, version)| format!("{language} {version}")).collect();
+    let languages: Vec<String> = worker
+        .executor
+        .languages()
+        .into_iter()
+        .map(|(language, version)| format!("{language} {version}"))
+        .collect();
     let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
     tracing::info!(worker.id = %worker.id, ?languages, ?tags, slots = worker.config.slots, "worker starts");
     process.readiness.detail("languages", languages);
@@ -177,7 +196,9 @@ async fn follow(mut link: tokio::sync::watch::Receiver<Link>, latch: Latch) {
 async fn obey(control: Control, worker: Arc<Worker>) {
     match control.orders(&worker.id).await {
         Ok(orders) => orders.for_each(async |id| worker.watchlist.ring(id)).await,
-        Err(error) => tracing::error!(%error, "no control messages: cancellations arrive with the next renewal"),
+        Err(error) => {
+            tracing::error!(%error, "no control messages: cancellations arrive with the next renewal");
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Who may call at all, and who is known.
 
+use std::time::Duration;
+
 use lifecycle::config::resolve;
-use lifecycle::{Sources, Values};
+use lifecycle::{Sources, StopTiming, Values};
 use proto::Bearer;
 use proto::auth::auth_client::AuthClient;
 use proto::auth::credential::Kind;
@@ -11,6 +13,7 @@ use proto::auth::{
 };
 use tonic::Code;
 
+use crate::nats::BOUND;
 use crate::world::{GATEWAY, Service, WORKER, World, as_service, opaque, refused};
 
 /// The codes of all five methods called with nothing but a service credential.
@@ -79,6 +82,18 @@ async fn who_is_not_known() {
     let fine = world.person("ada", |_, _, token| token.expires_at_ms = Some(i64::MAX)).await;
     let identity = service.identify(opaque(&fine)).await.unwrap().identity.unwrap();
     assert_eq!((identity.email.as_str(), identity.super_admin), ("ada@example.com", false));
+}
+
+#[tokio::test]
+async fn an_idle_gateway_does_not_hold_up_the_stop() {
+    let world = World::new().await;
+    assert!(world.service.identify(opaque(&world.admin)).await.is_ok());
+    world.service.process.stop();
+    let timing = StopTiming { notice: Duration::ZERO, grace: BOUND };
+    let begin = std::time::Instant::now();
+    world.service.process.wind_down(timing).await.unwrap();
+    assert!(begin.elapsed() < BOUND / 2, "{:?}", begin.elapsed());
+    assert!(world.service.identify(opaque(&world.admin)).await.is_err());
 }
 
 #[test]

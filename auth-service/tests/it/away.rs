@@ -6,7 +6,7 @@ use proto::Bearer;
 use tonic::Code;
 
 use crate::nats::BOUND;
-use crate::world::{Service, World, opaque, refused, wish};
+use crate::world::{Service, World, opaque, refused, until, wish};
 
 #[tokio::test]
 async fn hits_go_on_and_misses_are_unavailable() {
@@ -14,12 +14,7 @@ async fn hits_go_on_and_misses_are_unavailable() {
     let service = &world.service;
     let grant = service.grant(&world.admin).await;
     world.nats.stop();
-    let down = async {
-        while world.catalog.is_current() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(BOUND, down).await.unwrap();
+    until(&world.catalog, |catalog| !catalog.is_current()).await;
     let begin = Instant::now();
     assert!(service.identify(opaque(&world.admin)).await.is_ok());
     assert!(service.issue(crate::world::job(grant)).await.is_ok());

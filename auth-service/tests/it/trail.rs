@@ -1,11 +1,11 @@
 //! What calls leave behind: the audit trail, last uses, and nothing a token could be made from.
 
-use catalog::now_ms;
+use catalog::{Catalog, now_ms};
 use futures::TryStreamExt;
 use proto::auth::CreateTokenRequest;
 
 use crate::nats::BOUND;
-use crate::world::{World, opaque, wish};
+use crate::world::{World, opaque, until, wish};
 
 /// Every value of the catalog, by subject.
 async fn stored(world: &World) -> Vec<(String, String)> {
@@ -52,7 +52,6 @@ async fn long_expired_tokens_go_and_uses_are_noted() {
     let old = now_ms() - 8 * 24 * 3_600_000;
     let ada = world.person("ada", |_, _, _| {}).await;
     world.person("ada", |_, _, token| token.expires_at_ms = Some(old)).await;
-    let tokens = || world.catalog.tokens_of("ada@example.com").unwrap();
     let both = async {
         while world.service.list(opaque(&ada)).await.unwrap().len() < 2 {
             tokio::task::yield_now().await;
@@ -60,19 +59,15 @@ async fn long_expired_tokens_go_and_uses_are_noted() {
     };
     tokio::time::timeout(BOUND, both).await.unwrap();
     world.service.create(wish(opaque(&ada))).await.unwrap();
-    let gone = async {
-        while tokens().iter().any(|(_, token)| token.expires_at_ms == Some(old)) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(BOUND, gone).await.expect("the long expired one goes");
-    let noted = async {
-        while !tokens()
+    let tokens = |catalog: &Catalog| catalog.tokens_of("ada@example.com").unwrap();
+    until(&world.catalog, |catalog| {
+        tokens(catalog).iter().all(|(_, token)| token.expires_at_ms != Some(old))
+    })
+    .await;
+    until(&world.catalog, |catalog| {
+        tokens(catalog)
             .iter()
             .any(|(_, token)| token.prefix == ada.handle() && token.last_used_at_ms.is_some())
-        {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(BOUND, noted).await.expect("the use is noted");
+    })
+    .await;
 }

@@ -47,6 +47,13 @@ pub(crate) async fn open(nats: &Nats) -> Catalog {
     catalog
 }
 
+/// Waits until a catalog satisfies `wanted`, looking again whenever it changed.
+pub(crate) async fn until(catalog: &Catalog, wanted: impl Fn(&Catalog) -> bool) {
+    let mut changes = catalog.changes();
+    let shown = changes.wait_for(|_| wanted(catalog));
+    tokio::time::timeout(BOUND, shown).await.expect("the watch brings it in time").unwrap();
+}
+
 impl World {
     pub(crate) async fn new() -> Self {
         let nats = Nats::provisioned().await;

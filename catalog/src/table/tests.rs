@@ -24,7 +24,7 @@ fn emails(table: &Table<User>, name: &str) -> Option<String> {
 
 #[test]
 fn an_older_revision_never_wins() {
-    let table = Table::<User>::new();
+    let table = Table::<User>::new(watch::Sender::default());
     table.apply(&key("a"), 5, Some(&user("a", "new@x"))).unwrap();
     table.apply(&key("a"), 3, Some(&user("a", "old@x"))).unwrap();
     assert_eq!(emails(&table, "a").as_deref(), Some("new@x"));
@@ -36,7 +36,7 @@ fn an_older_revision_never_wins() {
 
 #[test]
 fn a_full_load_drops_what_is_gone_and_keeps_what_was_written_meanwhile() {
-    let table = Table::<User>::new();
+    let table = Table::<User>::new(watch::Sender::default());
     table.begin_load();
     table.apply(&key("gone"), 1, Some(&user("gone", "g@x"))).unwrap();
     table.apply(&key("stays"), 2, Some(&user("stays", "s@x"))).unwrap();
@@ -55,7 +55,7 @@ fn a_full_load_drops_what_is_gone_and_keeps_what_was_written_meanwhile() {
 
 #[test]
 fn a_load_wins_over_higher_revisions_of_a_store_that_was_lost() {
-    let table = Table::<User>::new();
+    let table = Table::<User>::new(watch::Sender::default());
     table.begin_load();
     table.apply(&key("a"), 100, Some(&user("a", "before@x"))).unwrap();
     table.end_load();
@@ -68,7 +68,7 @@ fn a_load_wins_over_higher_revisions_of_a_store_that_was_lost() {
 
 #[test]
 fn the_index_follows_its_record() {
-    let table = Table::<User>::new();
+    let table = Table::<User>::new(watch::Sender::default());
     table.apply(&key("a"), 1, Some(&user("a", "one@x"))).unwrap();
     table.apply(&key("b"), 2, Some(&user("b", "one@x"))).unwrap();
     assert_eq!(table.indexed("one@x").len(), 2);
@@ -79,7 +79,7 @@ fn the_index_follows_its_record() {
 
 #[test]
 fn an_unreadable_record_hides_the_older_one() {
-    let table = Table::<User>::new();
+    let table = Table::<User>::new(watch::Sender::default());
     table.apply(&key("a"), 1, Some(&user("a", "one@x"))).unwrap();
     let newer = Bytes::from_static(br#"{"v":2}"#);
     assert!(matches!(table.apply(&key("a"), 2, Some(&newer)), Err(CatalogError::NewerFormat { .. })));
@@ -88,7 +88,7 @@ fn an_unreadable_record_hides_the_older_one() {
 
 #[test]
 fn states() {
-    let table = Table::<User>::new();
+    let table = Table::<User>::new(watch::Sender::default());
     let state = table.state();
     table.begin_load();
     assert_eq!(*state.borrow(), WatchState::Loading);

@@ -2,8 +2,8 @@
 
 use catalog::{Batch, Catalog, CatalogError, Expect, Key, Kind, Revoked, Workspace, kinds};
 
-use crate::demo;
 use crate::nats::{BOUND, Nats};
+use crate::{demo, until};
 
 fn workspace(id: &str, name: &str) -> Workspace {
     Workspace {
@@ -117,12 +117,7 @@ async fn an_expired_key_leaves_every_table() {
     batch.put_for(revoked.key(), &revoked, std::time::Duration::from_secs(1)).unwrap();
     catalog.commit(&batch).await.unwrap();
     for catalog in [&catalog, &other] {
-        let gone = async {
-            while catalog.is_revoked(&revoked.token_id).unwrap() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(BOUND, gone).await.expect("it expires");
+        until(catalog, |catalog| !catalog.is_revoked(&revoked.token_id).unwrap()).await;
     }
 }
 

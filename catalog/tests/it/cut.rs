@@ -60,7 +60,8 @@ async fn a_version_never_exists_without_its_head() {
             let (port, budget) = proxy(server).await;
             let broker = broker_at(port, "gateway").await;
             let catalog = catalog::Catalog::open(broker, &[]);
-            budget.send_replace(Some(cut * STEP));
+            // the last few come through whole
+            budget.send_replace(Some(if cut < CUTS - 5 { cut * STEP } else { usize::MAX }));
             deploy(&catalog, script(&json!({"path": format!("f/demo/cut{cut}")}))).await.is_ok()
         }
     });

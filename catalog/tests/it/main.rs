@@ -32,6 +32,14 @@ async fn gateway(broker: broker::Broker) -> Catalog {
     catalog
 }
 
+/// Waits until a catalog satisfies `wanted`, looking again whenever it changed.
+async fn until(catalog: &Catalog, wanted: impl Fn(&Catalog) -> bool) {
+    let mut changes = catalog.changes();
+    // the value seen is not the point: it is looked at between two ticks
+    let shown = changes.wait_for(|_| wanted(catalog));
+    tokio::time::timeout(nats::BOUND, shown).await.expect("the watch brings it in time").unwrap();
+}
+
 async fn deploy(catalog: &Catalog, new: NewScript) -> Result<Deployed, catalog::CatalogError> {
     let author = Author { username: "ada".into() };
     catalog.deploy(&demo(), &author, new, IfUnchanged::Deploy).await

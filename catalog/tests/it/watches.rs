@@ -6,26 +6,15 @@ use catalog::{Catalog, CatalogError};
 use serde_json::json;
 
 use crate::nats::{BOUND, Nats};
-use crate::{demo, deploy, gateway, path, script};
+use crate::{demo, deploy, gateway, path, script, until};
 
-/// Waits until the table itself (no re-read) satisfies `wanted`; woken by the revisions
-/// that arrive, asked again between two turns of the runtime.
+/// Waits until the table itself, without a re-read, satisfies `wanted`.
 async fn table_shows(catalog: &Catalog, wanted: impl Fn(&[std::sync::Arc<catalog::Head>]) -> bool) {
-    let shown = async {
-        while !wanted(&catalog.heads(&demo()).unwrap()) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(BOUND, shown).await.expect("the watch brings it in time");
+    until(catalog, |catalog| wanted(&catalog.heads(&demo()).unwrap())).await;
 }
 
 async fn becomes_current(catalog: &Catalog, wanted: bool) {
-    let reached = async {
-        while catalog.is_current() != wanted {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(BOUND, reached).await.expect("in time");
+    until(catalog, |catalog| catalog.is_current() == wanted).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! auth-service, gateway and worker in this process: the same code as on their own, configured from the
 //! same list, over the same sockets.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -102,14 +103,17 @@ impl Start<'_> {
     }
 
     fn for_worker(&self, base_url: &str) -> Vec<(&'static str, String)> {
-        let work_dir = self.data.join("work").to_string_lossy().into_owned();
-        let mut more = vec![("base-url", base_url.to_owned()), ("work-dir", work_dir)];
-        if let Some(slots) = self.args.slots {
-            more.push(("slots", slots.to_string()));
-        }
-        let path = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
-        more.extend(tools::python_sdk().map(|folder| ("python-path", path(folder))));
-        more.extend(tools::find("deno").ok().map(|program| ("deno", path(program))));
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let mut more = vec![
+            ("base-internal-url", base_url.to_owned()),
+            ("base-url", base_url.to_owned()),
+            ("work-dir", text(self.data.join("work"))),
+        ];
+        more.extend(self.args.slots.map(|slots| ("slots", slots.to_string())));
+        // scripts find what the person who started us finds
+        more.extend(tools::search_path().map(|path| ("path", path)));
+        more.extend(tools::find("deno").ok().map(|program| ("deno", text(program))));
+        more.extend(tools::python_sdk().map(|folder| ("python-path", text(folder))));
         more
     }
 }

@@ -32,6 +32,11 @@ fn in_checkout(inside: &Path) -> Option<PathBuf> {
     found.into_iter().find(|path| path.exists())
 }
 
+/// The PATH of this process, if it is text.
+pub fn search_path() -> Option<String> {
+    std::env::var_os("PATH")?.into_string().ok()
+}
+
 fn on_path(name: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH")?;
     std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| runs(path))

@@ -28,7 +28,6 @@ async fn valkey_users_can_do_their_work_and_no_more() {
             &["CONFIG", "GET", "maxmemory-policy"],
             &["PING"],
             &["MULTI"],
-            &["DISCARD"],
             &["CLIENT", "SETNAME", "x"],
             &["WAITAOF", "0", "0", "10"],
         ] {

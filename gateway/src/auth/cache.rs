@@ -8,7 +8,7 @@ use std::time::Duration;
 use job_queue::Grant;
 use moka::future::Cache;
 use proto::auth::credential::Kind;
-use proto::auth::{Credential, Identity, IdentifyRequest};
+use proto::auth::{Credential, IdentifyRequest, Identity};
 use proto::bearer::{Bearer, JOB_TOKEN_PREFIX, sha256};
 use proto::{Scopes, TokenId};
 use tokio::sync::Semaphore;
@@ -75,7 +75,10 @@ impl Authenticator {
 
     async fn ask_unknown(&self, credential: Credential) -> ApiResult<Arc<Known>> {
         let Ok(_place) = self.asking.try_acquire() else {
-            return Err(ApiError::unavailable("authentication", &format!("{ASKING} unknown tokens are being asked about")));
+            return Err(ApiError::unavailable(
+                "authentication",
+                &format!("{ASKING} unknown tokens are being asked about"),
+            ));
         };
         self.ask(credential).await.map_err(|status| api_error(&status))
     }
@@ -84,13 +87,21 @@ impl Authenticator {
         let request = IdentifyRequest { credential: Some(credential) };
         let asked_at = Instant::now();
         let reply = self.client.call(request, async |client, request| client.identify(request).await).await?;
-        let malformed = |what: &str| tonic::Status::internal(format!("auth-service answered without a valid {what}"));
+        let malformed =
+            |what: &str| tonic::Status::internal(format!("auth-service answered without a valid {what}"));
         let identity = reply.identity.ok_or_else(|| malformed("identity"))?;
         let token_id = identity.token_id.parse().map_err(|_| malformed("token id"))?;
         let scopes = Scopes::parse(&identity.scopes).map_err(|_| malformed("scope"))?;
         let grant = reply.grant.unwrap_or_default();
         let grant = Grant { grant: grant.grant.into(), signature: grant.signature.into() };
-        Ok(Arc::new(Known { identity, token_id, scopes, grant, asked_at, refreshing: AtomicBool::new(false) }))
+        Ok(Arc::new(Known {
+            identity,
+            token_id,
+            scopes,
+            grant,
+            asked_at,
+            refreshing: AtomicBool::new(false),
+        }))
     }
 
     /// Asks again without making the caller wait; while auth-service is away the old
@@ -103,7 +114,9 @@ impl Authenticator {
         tokio::spawn(async move {
             match this.ask(credential).await {
                 Ok(known) => this.known.insert(key, known).await,
-                Err(status) if status.code() == tonic::Code::Unauthenticated => this.known.invalidate(&key).await,
+                Err(status) if status.code() == tonic::Code::Unauthenticated => {
+                    this.known.invalidate(&key).await;
+                }
                 Err(status) => {
                     tracing::debug!(grpc.code = ?status.code(), "an identity was not refreshed");
                     old.refreshing.store(false, Ordering::Relaxed);

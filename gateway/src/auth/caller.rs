@@ -97,7 +97,8 @@ fn rights_in(app: &App, known: &Known, workspace: &WorkspaceId) -> ApiResult<Rig
         return Err(ApiError::new(ErrorCode::PermissionDenied, message));
     }
     let user = app.catalog.user_by_email(workspace, &identity.email)?.filter(|user| !user.disabled);
-    let absent = || ApiError::not_found(format!("workspace `{workspace}` does not exist or you don't have access"));
+    let absent =
+        || ApiError::not_found(format!("workspace `{workspace}` does not exist or you don't have access"));
     let username = match &user {
         Some(user) => user.username.clone(),
         None if identity.super_admin => username_of(&identity.email),

@@ -34,7 +34,10 @@ impl AuthClient {
     pub(crate) async fn call<Q, A>(
         &self,
         message: Q,
-        method: impl AsyncFnOnce(&mut Generated<Channel>, tonic::Request<Q>) -> Result<tonic::Response<A>, tonic::Status>,
+        method: impl AsyncFnOnce(
+            &mut Generated<Channel>,
+            tonic::Request<Q>,
+        ) -> Result<tonic::Response<A>, tonic::Status>,
     ) -> Result<A, tonic::Status> {
         let mut request = tonic::Request::new(message);
         request.metadata_mut().insert("x-hookmill-service", self.credential.clone());

@@ -29,9 +29,9 @@ pub(crate) fn present(parts: &Parts) -> ApiResult<Presented> {
     let header = bearer(&parts.headers)?;
     let query = query_token(parts.uri.query().unwrap_or_default());
     match (header, query) {
-        (Some(header), Some(query)) if header != query => {
-            Err(ApiError::bad_request("the token in the Authorization header and the one in ?token= differ; send one"))
-        }
+        (Some(header), Some(query)) if header != query => Err(ApiError::bad_request(
+            "the token in the Authorization header and the one in ?token= differ; send one",
+        )),
         (Some(token), _) => Ok(Presented { token, source: Source::Header }),
         (None, Some(token)) => Ok(Presented { token, source: Source::Query }),
         (None, None) => from_cookie(parts),
@@ -69,7 +69,10 @@ fn from_cookie(parts: &Parts) -> ApiResult<Presented> {
 fn cookie(headers: &HeaderMap) -> Option<String> {
     let values = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let mut pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == "token").map(|(_, value)| value.to_owned()).filter(|token| !token.is_empty())
+    pairs
+        .find(|(name, _)| *name == "token")
+        .map(|(_, value)| value.to_owned())
+        .filter(|token| !token.is_empty())
 }
 
 /// Whether a browser that says where the request comes from says: from ourselves. A

@@ -57,7 +57,12 @@ fn json(body: Bytes, params: &RunParams, mut added: Members) -> ApiResult<Bytes>
         return Ok(assemble(&[], raw_string_if(params, added, &body)?));
     }
     if trimmed[0] != b'{' || params.wrap_body {
-        let value = if trimmed[0] == b'{' { object(trimmed)?; text(trimmed)? } else { raw_value(trimmed).map_err(malformed)? };
+        let value = if trimmed[0] == b'{' {
+            object(trimmed)?;
+            text(trimmed)?
+        } else {
+            raw_value(trimmed).map_err(malformed)?
+        };
         added = raw_string_if(params, added, &body)?;
         return Ok(assemble(&[("body".to_owned(), value.to_owned())], added));
     }
@@ -66,7 +71,11 @@ fn json(body: Bytes, params: &RunParams, mut added: Members) -> ApiResult<Bytes>
     if added.is_empty() {
         return Ok(body.slice_ref(trimmed));
     }
-    let members: Members = object.members.iter().map(|(key, value)| (key.clone().into_owned(), value.get().to_owned())).collect();
+    let members: Members = object
+        .members
+        .iter()
+        .map(|(key, value)| (key.clone().into_owned(), value.get().to_owned()))
+        .collect();
     Ok(assemble(&members, added))
 }
 
@@ -79,14 +88,16 @@ fn malformed(error: JsonError) -> ApiError {
 }
 
 fn text(bytes: &[u8]) -> ApiResult<&str> {
-    std::str::from_utf8(bytes).map_err(|error| ApiError::bad_request(format!("the body is not UTF-8: {error}")))
+    std::str::from_utf8(bytes)
+        .map_err(|error| ApiError::bad_request(format!("the body is not UTF-8: {error}")))
 }
 
 /// Each key once, as a string; the last value wins, a missing value is null.
 fn form(body: &[u8], params: &RunParams, added: Members) -> ApiResult<Bytes> {
     let mut members = Members::new();
     for pair in text(body)?.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = url::form_urlencoded::parse(pair.as_bytes()).into_owned().next().unwrap_or_default();
+        let (key, value) =
+            url::form_urlencoded::parse(pair.as_bytes()).into_owned().next().unwrap_or_default();
         let value = if pair.contains('=') { quote(&value) } else { "null".to_owned() };
         set(&mut members, key, value);
     }
@@ -97,7 +108,9 @@ fn decode_payload(payload: &str) -> ApiResult<Bytes> {
     // `+` of the standard alphabet arrives as a space where the caller did not escape it
     let payload = payload.replace(' ', "+");
     let decoded = base64::engine::general_purpose::STANDARD.decode(payload);
-    decoded.map(Bytes::from).map_err(|error| ApiError::bad_request(format!("impossible to decode query payload: {error}")))
+    decoded
+        .map(Bytes::from)
+        .map_err(|error| ApiError::bad_request(format!("impossible to decode query payload: {error}")))
 }
 
 /// Names and the raw JSON of their values.
@@ -133,7 +146,8 @@ fn set(members: &mut Members, name: String, value: String) {
 /// One object of both; what was added wins over a member of the same name.
 fn assemble(members: &[(String, String)], added: Members) -> Bytes {
     let kept = members.iter().filter(|(name, _)| !added.iter().any(|(other, _)| other == name));
-    let all: Vec<String> = kept.chain(&added).map(|(name, value)| format!("{}:{value}", quote(name))).collect();
+    let all: Vec<String> =
+        kept.chain(&added).map(|(name, value)| format!("{}:{value}", quote(name))).collect();
     format!("{{{}}}", all.join(",")).into()
 }
 

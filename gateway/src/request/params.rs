@@ -65,7 +65,8 @@ impl Query {
     }
 
     fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(&self, name: &str) -> ApiResult<Option<T>> {
-        let parse = |text: &str| text.parse().map_err(|error| ApiError::bad_request(format!("{name}: {error}")));
+        let parse =
+            |text: &str| text.parse().map_err(|error| ApiError::bad_request(format!("{name}: {error}")));
         self.get(name).map(parse).transpose()
     }
 
@@ -126,7 +127,10 @@ fn wait(query: &Query, most: Duration) -> ApiResult<Wait> {
     let timeout = query.parsed::<f64>("timeout_wait")?.map(|seconds| {
         let wait = Duration::try_from_secs_f64(seconds).ok().filter(|wait| *wait <= most && !wait.is_zero());
         wait.ok_or_else(|| {
-            ApiError::bad_request(format!("timeout_wait: {seconds} is not within 0 and {} seconds", most.as_secs()))
+            ApiError::bad_request(format!(
+                "timeout_wait: {seconds} is not within 0 and {} seconds",
+                most.as_secs()
+            ))
         })
     });
     Ok(Wait {
@@ -147,8 +151,13 @@ fn accepted(query: &Query) -> ApiResult<StatusCode> {
 
 fn headers(query: &Query) -> ApiResult<Vec<String>> {
     let names: Vec<String> = query.names("include_header").iter().map(|name| name.to_lowercase()).collect();
-    match names.iter().find(|name| matches!(name.as_str(), "authorization" | "cookie" | "proxy-authorization")) {
-        Some(name) => Err(ApiError::bad_request(format!("include_header: `{name}` holds a credential and is never an argument"))),
+    match names
+        .iter()
+        .find(|name| matches!(name.as_str(), "authorization" | "cookie" | "proxy-authorization"))
+    {
+        Some(name) => Err(ApiError::bad_request(format!(
+            "include_header: `{name}` holds a credential and is never an argument"
+        ))),
         None => Ok(names),
     }
 }
@@ -158,7 +167,9 @@ fn included(query: &Query) -> ApiResult<Vec<(String, String)>> {
     if names.iter().any(|name| name == "token") {
         return Err(ApiError::bad_request("include_query: `token` is a credential and is never an argument"));
     }
-    let value = |name: String| query.0.iter().rev().find(|(key, _)| *key == name).map(|(_, value)| (name.clone(), value.clone()));
+    let value = |name: String| {
+        query.0.iter().rev().find(|(key, _)| *key == name).map(|(_, value)| (name.clone(), value.clone()))
+    };
     Ok(names.into_iter().filter_map(value).collect())
 }
 
@@ -172,7 +183,10 @@ mod tests {
 
     #[test]
     fn defaults_and_empty_values() {
-        let params = parse("parent_job=&root_job=&job_id=&tag=&approver=&unknown=1&skip_preprocessor=false&cache_ttl=0").unwrap();
+        let params = parse(
+            "parent_job=&root_job=&job_id=&tag=&approver=&unknown=1&skip_preprocessor=false&cache_ttl=0",
+        )
+        .unwrap();
         assert!(params.job_id.is_none() && params.parent_job.is_none() && params.tag.is_none());
         assert_eq!(params.accepted, StatusCode::CREATED);
         assert_eq!(params.wait.timeout, None);

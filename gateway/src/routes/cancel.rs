@@ -45,7 +45,8 @@ fn reason(body: &[u8]) -> ApiResult<String> {
     if body.trim_ascii().is_empty() {
         return Ok(String::new());
     }
-    let body: Body = serde_json::from_slice(body).map_err(|error| ApiError::bad_request(format!("invalid JSON: {error}")))?;
+    let body: Body = serde_json::from_slice(body)
+        .map_err(|error| ApiError::bad_request(format!("invalid JSON: {error}")))?;
     Ok(body.reason.unwrap_or_default().chars().take(1000).collect())
 }
 
@@ -70,7 +71,8 @@ async fn end(
     request: &CancelRequest,
     queued: Option<QueuedJob>,
 ) -> ApiResult<CancelAnswer> {
-    let answer = app.records.cancel(workspace, id, request, queued.as_ref().map(|queued| &queued.job)).await?;
+    let answer =
+        app.records.cancel(workspace, id, request, queued.as_ref().map(|queued| &queued.job)).await?;
     match &answer {
         CancelAnswer::Running(Some(worker)) => app.control.nudge(worker, workspace, id).await,
         CancelAnswer::Canceled(end) => {

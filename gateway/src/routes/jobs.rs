@@ -1,8 +1,8 @@
 //! Reading one job: the record, its log, its result.
 
+use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use bytes::Bytes;
 use http::header;
 use job_queue::{End, Job, JobState, Outcome, QueuedJob, Record};
@@ -57,7 +57,9 @@ pub(crate) async fn find(app: &App, caller: &Caller, id: JobId) -> ApiResult<Opt
 async fn look(app: &App, caller: &Caller, id: JobId) -> ApiResult<Option<Found>> {
     let record = app.records.get(&caller.workspace, id).await?;
     match record {
-        Some(record) if record.state != JobState::Queued => return Ok(Some(Found::Recorded(Box::new(record)))),
+        Some(record) if record.state != JobState::Queued => {
+            return Ok(Some(Found::Recorded(Box::new(record))));
+        }
         _ => {}
     }
     if let Some(queued) = app.finder.find(&caller.workspace, id).await? {
@@ -72,7 +74,12 @@ async fn look(app: &App, caller: &Caller, id: JobId) -> ApiResult<Option<Found>>
 #[utoipa::path(get, path = "/api/w/{workspace}/jobs_u/get/{id}", tag = "jobs",
     params(("workspace" = String, Path), ("id" = String, Path), ("no_logs" = Option<bool>, Query)),
     responses((status = 200, description = "QueuedJob or CompletedJob", body = serde_json::Value), (status = 404)))]
-pub(crate) async fn get(State(app): State<App>, caller: Caller, Tail(id): Tail<JobId>, RawQuery(query): RawQuery) -> ApiResult<Json<ShownJob>> {
+pub(crate) async fn get(
+    State(app): State<App>,
+    caller: Caller,
+    Tail(id): Tail<JobId>,
+    RawQuery(query): RawQuery,
+) -> ApiResult<Json<ShownJob>> {
     let found = find(&app, &caller, id).await?.ok_or_else(|| unknown(id))?;
     shown(&app, &caller, found, !asks(query.as_deref(), "no_logs")).await.map(Json)
 }
@@ -81,7 +88,11 @@ pub(crate) async fn get(State(app): State<App>, caller: Caller, Tail(id): Tail<J
 #[utoipa::path(get, path = "/api/w/{workspace}/jobs_u/completed/get/{id}", tag = "jobs",
     params(("workspace" = String, Path), ("id" = String, Path)),
     responses((status = 200, description = "CompletedJob", body = serde_json::Value), (status = 404)))]
-pub(crate) async fn completed(State(app): State<App>, caller: Caller, Tail(id): Tail<JobId>) -> ApiResult<Json<ShownJob>> {
+pub(crate) async fn completed(
+    State(app): State<App>,
+    caller: Caller,
+    Tail(id): Tail<JobId>,
+) -> ApiResult<Json<ShownJob>> {
     let found = ended(&app, &caller, id).await?;
     shown(&app, &caller, Found::Recorded(Box::new(found)), true).await.map(Json)
 }
@@ -90,21 +101,32 @@ pub(crate) async fn completed(State(app): State<App>, caller: Caller, Tail(id): 
 #[utoipa::path(get, path = "/api/w/{workspace}/jobs_u/completed/get_result/{id}", tag = "jobs",
     params(("workspace" = String, Path), ("id" = String, Path), ("json_path" = Option<String>, Query)),
     responses((status = 200, description = "the result", body = serde_json::Value), (status = 404)))]
-pub(crate) async fn result(State(app): State<App>, caller: Caller, Tail(id): Tail<JobId>, RawQuery(query): RawQuery) -> ApiResult<Response> {
+pub(crate) async fn result(
+    State(app): State<App>,
+    caller: Caller,
+    Tail(id): Tail<JobId>,
+    RawQuery(query): RawQuery,
+) -> ApiResult<Response> {
     ended(&app, &caller, id).await?;
     let end = end_of(&app, &caller, id).await?;
     let body = match value(query.as_deref(), "json_path") {
         Some(path) => answer::part(&end.result, &path).unwrap_or_else(|| Bytes::from_static(b"null")),
         None => end.result,
     };
-    Ok(([(header::CONTENT_TYPE, "application/json"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")], body).into_response())
+    Ok(([(header::CONTENT_TYPE, "application/json"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")], body)
+        .into_response())
 }
 
 /// Whether a job has ended, and its result if so; never 404.
 #[utoipa::path(get, path = "/api/w/{workspace}/jobs_u/completed/get_result_maybe/{id}", tag = "jobs",
     params(("workspace" = String, Path), ("id" = String, Path), ("get_started" = Option<bool>, Query)),
     responses((status = 200, description = "{started, success, completed, result}", body = serde_json::Value)))]
-pub(crate) async fn result_maybe(State(app): State<App>, caller: Caller, Tail(id): Tail<JobId>, RawQuery(query): RawQuery) -> ApiResult<Response> {
+pub(crate) async fn result_maybe(
+    State(app): State<App>,
+    caller: Caller,
+    Tail(id): Tail<JobId>,
+    RawQuery(query): RawQuery,
+) -> ApiResult<Response> {
     let found = find(&app, &caller, id).await?;
     let state = found.as_ref().map(Found::state);
     if let Some(JobState::Ended(outcome)) = state {
@@ -124,17 +146,23 @@ fn maybe_ended(outcome: Outcome, end: &End) -> Response {
         result: Option<&'a RawValue>,
     }
     let result = serde_json::from_slice(&end.result).ok();
-    Json(Maybe { started: true, success: outcome == Outcome::Success, completed: true, result }).into_response()
+    Json(Maybe { started: true, success: outcome == Outcome::Success, completed: true, result })
+        .into_response()
 }
 
 /// The whole log.
 #[utoipa::path(get, path = "/api/w/{workspace}/jobs_u/get_logs/{id}", tag = "jobs",
     params(("workspace" = String, Path), ("id" = String, Path)),
     responses((status = 200, description = "the log", body = String, content_type = "text/plain"), (status = 404)))]
-pub(crate) async fn logs(State(app): State<App>, caller: Caller, Tail(id): Tail<JobId>) -> ApiResult<Response> {
+pub(crate) async fn logs(
+    State(app): State<App>,
+    caller: Caller,
+    Tail(id): Tail<JobId>,
+) -> ApiResult<Response> {
     find(&app, &caller, id).await?.ok_or_else(|| unknown(id))?;
     let log = app.records.log_from(&caller.workspace, id, 0).await?;
-    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    let headers =
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
     Ok((headers, log.text).into_response())
 }
 
@@ -142,7 +170,11 @@ pub(crate) async fn logs(State(app): State<App>, caller: Caller, Tail(id): Tail<
 #[utoipa::path(get, path = "/api/w/{workspace}/jobs_u/get_args/{id}", tag = "jobs",
     params(("workspace" = String, Path), ("id" = String, Path)),
     responses((status = 200, description = "the arguments", body = serde_json::Value), (status = 404)))]
-pub(crate) async fn args(State(app): State<App>, caller: Caller, Tail(id): Tail<JobId>) -> ApiResult<Response> {
+pub(crate) async fn args(
+    State(app): State<App>,
+    caller: Caller,
+    Tail(id): Tail<JobId>,
+) -> ApiResult<Response> {
     let found = find(&app, &caller, id).await?.ok_or_else(|| unknown(id))?;
     let args = args_of(&app, &caller, &found).await?.unwrap_or_else(|| Bytes::from_static(b"{}"));
     Ok(([(header::CONTENT_TYPE, "application/json")], args).into_response())
@@ -190,7 +222,8 @@ async fn shown(app: &App, caller: &Caller, found: Found, with_logs: bool) -> Api
         Found::Recorded(record) => {
             let id = record.job.id;
             if with_logs {
-                details.logs = Some(app.records.log_tail(&caller.workspace, id, record.log_len, SHOWN_LOG).await?);
+                details.logs =
+                    Some(app.records.log_tail(&caller.workspace, id, record.log_len, SHOWN_LOG).await?);
             }
             if matches!(record.state, JobState::Ended(_)) {
                 details.result = Some(end_of(app, caller, id).await?.result);
@@ -212,7 +245,11 @@ async fn waiting_for(app: &App, job: &Job) -> ApiResult<String> {
 /// A query parameter's value, the last one.
 pub(crate) fn value(query: Option<&str>, name: &str) -> Option<String> {
     let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    pairs.filter(|(key, _)| key == name).last().map(|(_, value)| value.into_owned()).filter(|value| !value.is_empty())
+    pairs
+        .filter(|(key, _)| key == name)
+        .last()
+        .map(|(_, value)| value.into_owned())
+        .filter(|value| !value.is_empty())
 }
 
 /// Whether a flag of the query is on.

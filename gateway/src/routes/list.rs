@@ -20,11 +20,39 @@ const MOST: usize = 1000;
 
 /// Filters of the contract that are not built yet: ignoring one would show wrong rows.
 const NOT_BUILT: [&str; 33] = [
-    "created_by", "label", "worker", "parent_job", "script_path_start", "schedule_path", "script_hash", "started_before",
-    "started_after", "created_before", "created_after", "completed_before", "completed_after", "created_before_queue",
-    "created_after_queue", "scheduled_for_before_now", "job_kinds", "suspended", "args", "result", "tag",
-    "allow_wildcards", "trigger_kind", "is_skipped", "resolved", "is_flow_step", "has_null_parent", "success", "status",
-    "all_workspaces", "is_not_schedule", "excludes_entrypoint_override", "broad_filter",
+    "created_by",
+    "label",
+    "worker",
+    "parent_job",
+    "script_path_start",
+    "schedule_path",
+    "script_hash",
+    "started_before",
+    "started_after",
+    "created_before",
+    "created_after",
+    "completed_before",
+    "completed_after",
+    "created_before_queue",
+    "created_after_queue",
+    "scheduled_for_before_now",
+    "job_kinds",
+    "suspended",
+    "args",
+    "result",
+    "tag",
+    "allow_wildcards",
+    "trigger_kind",
+    "is_skipped",
+    "resolved",
+    "is_flow_step",
+    "has_null_parent",
+    "success",
+    "status",
+    "all_workspaces",
+    "is_not_schedule",
+    "excludes_entrypoint_override",
+    "broad_filter",
 ];
 
 /// Jobs, newest first.
@@ -33,16 +61,25 @@ const NOT_BUILT: [&str; 33] = [
         ("page" = Option<usize>, Query), ("per_page" = Option<usize>, Query),
         ("cursor" = Option<String>, Query, description = "the `X-Next-Cursor` of the page before")),
     responses((status = 200, description = "QueuedJob and CompletedJob rows", body = serde_json::Value)))]
-pub(crate) async fn jobs(State(app): State<App>, RawQuery(query): RawQuery, caller: Caller) -> ApiResult<Response> {
+pub(crate) async fn jobs(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    caller: Caller,
+) -> ApiResult<Response> {
     caller.may(Action::ListJobs)?;
     let query = query.as_deref();
     refuse_unbuilt(query)?;
     let per_page = number(query, "per_page")?.unwrap_or(PER_PAGE).clamp(1, MOST);
     // page 0 is the first page, too
     let page = number(query, "page")?.unwrap_or(1).max(1);
-    let cursor = value(query, "cursor").map(|text| text.parse::<PageCursor>().map_err(ApiError::bad_request)).transpose()?;
+    let cursor = value(query, "cursor")
+        .map(|text| text.parse::<PageCursor>().map_err(ApiError::bad_request))
+        .transpose()?;
     let filter = filter(query)?;
-    let listed = app.records.list(&caller.workspace, &filter, cursor, (page - 1).saturating_mul(per_page), per_page).await?;
+    let listed = app
+        .records
+        .list(&caller.workspace, &filter, cursor, (page - 1).saturating_mul(per_page), per_page)
+        .await?;
     let next = listed.next.map(|next| next.to_string()).unwrap_or_default();
     let rows: Vec<ShownJob> = listed.rows.iter().filter(|row| visible(&caller, row)).map(row).collect();
     Ok(([("x-next-cursor", next)], Json(rows)).into_response())
@@ -69,7 +106,9 @@ fn filter(query: Option<&str>) -> ApiResult<Filter> {
 }
 
 fn number(query: Option<&str>, name: &str) -> ApiResult<Option<usize>> {
-    let parse = |text: String| text.parse().map_err(|_| ApiError::bad_request(format!("{name}: `{text}` is not a number")));
+    let parse = |text: String| {
+        text.parse().map_err(|_| ApiError::bad_request(format!("{name}: `{text}` is not a number")))
+    };
     value(query, name).map(parse).transpose()
 }
 

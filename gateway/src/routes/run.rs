@@ -25,7 +25,11 @@ use crate::trigger::{Target, Triggered, trigger};
         ("status" = Option<u16>, Query, description = "200, 201 or 202"), ("token" = Option<String>, Query)),
     request_body(content = String, description = "the arguments", content_type = "application/json"),
     responses((status = 201, description = "the job's uuid", body = String, content_type = "text/plain")))]
-pub(crate) async fn by_path(State(app): State<App>, Tail(path): Tail<String>, request: Request) -> ApiResult<Response> {
+pub(crate) async fn by_path(
+    State(app): State<App>,
+    Tail(path): Tail<String>,
+    request: Request,
+) -> ApiResult<Response> {
     queue(app, Target::Path(path), request).await
 }
 
@@ -34,7 +38,11 @@ pub(crate) async fn by_path(State(app): State<App>, Tail(path): Tail<String>, re
     params(("workspace" = String, Path), ("hash" = String, Path, description = "16 hexadecimal digits")),
     request_body(content = String, content_type = "application/json"),
     responses((status = 201, description = "the job's uuid", body = String, content_type = "text/plain")))]
-pub(crate) async fn by_hash(State(app): State<App>, Tail(hash): Tail<ScriptHash>, request: Request) -> ApiResult<Response> {
+pub(crate) async fn by_hash(
+    State(app): State<App>,
+    Tail(hash): Tail<ScriptHash>,
+    request: Request,
+) -> ApiResult<Response> {
     queue(app, Target::Hash(hash), request).await
 }
 
@@ -46,7 +54,11 @@ pub(crate) async fn by_hash(State(app): State<App>, Tail(hash): Tail<ScriptHash>
     request_body(content = String, content_type = "application/json"),
     responses((status = 200, description = "the result", body = String, content_type = "application/json"),
         (status = 422, description = "the script failed; its error"), (status = 504, description = "the wait ran out; the job goes on")))]
-pub(crate) async fn wait_by_path(State(app): State<App>, Tail(path): Tail<String>, request: Request) -> ApiResult<Response> {
+pub(crate) async fn wait_by_path(
+    State(app): State<App>,
+    Tail(path): Tail<String>,
+    request: Request,
+) -> ApiResult<Response> {
     run_and_wait(app, Target::Path(path), request).await
 }
 
@@ -55,7 +67,11 @@ pub(crate) async fn wait_by_path(State(app): State<App>, Tail(path): Tail<String
     params(("workspace" = String, Path), ("hash" = String, Path)),
     request_body(content = String, content_type = "application/json"),
     responses((status = 200, description = "the result", body = String, content_type = "application/json")))]
-pub(crate) async fn wait_by_hash(State(app): State<App>, Tail(hash): Tail<ScriptHash>, request: Request) -> ApiResult<Response> {
+pub(crate) async fn wait_by_hash(
+    State(app): State<App>,
+    Tail(hash): Tail<ScriptHash>,
+    request: Request,
+) -> ApiResult<Response> {
     run_and_wait(app, Target::Hash(hash), request).await
 }
 
@@ -69,7 +85,8 @@ pub(crate) async fn options(headers: HeaderMap) -> Response {
     let mut answer = HeaderMap::new();
     answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,POST"));
-    answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type,authorization"));
+    answer
+        .insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type,authorization"));
     answer.insert(header::ALLOW, HeaderValue::from_static("GET,HEAD,POST,OPTIONS"));
     if let Some(origin) = headers.get("webhook-request-origin") {
         answer.insert("webhook-allowed-origin", origin.clone());
@@ -82,7 +99,11 @@ async fn queue(app: App, target: Target, request: Request) -> ApiResult<Response
     let (caller, params, triggered) = accept(&app, target, parts, body, false).await?;
     let id = triggered.id.to_string();
     let location = format!("/api/w/{}/jobs_u/get/{id}", caller.workspace);
-    let headers = [(X_JOB_ID, id.clone()), (header::LOCATION, location), (header::CACHE_CONTROL, "no-store".to_owned())];
+    let headers = [
+        (X_JOB_ID, id.clone()),
+        (header::LOCATION, location),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
     Ok((params.accepted, headers, id).into_response())
 }
 
@@ -102,10 +123,17 @@ async fn run_and_wait(app: App, target: Target, request: Request) -> ApiResult<R
     ended
 }
 
-async fn wait_for(app: &App, caller: &Caller, waiter: Waiter, id: JobId, wait: Wait, started: Instant) -> ApiResult<Response> {
+async fn wait_for(
+    app: &App,
+    caller: &Caller,
+    waiter: Waiter,
+    id: JobId,
+    wait: Wait,
+    started: Instant,
+) -> ApiResult<Response> {
     let timeout = wait.timeout.unwrap_or(app.config.wait_default);
-    let waited = waiter.ended(&app.records, &caller.workspace, started + timeout).await;
-    match waited.map_err(|error| ApiError::from(error).job(id))? {
+    let outcome = waiter.ended(&app.records, &caller.workspace, started + timeout).await;
+    match outcome.map_err(|error| ApiError::from(error).job(id))? {
         Waited::Ended(end) => Ok(answer::of(id, &end)),
         Waited::Timeout => {
             if wait.cancel_on_timeout {
@@ -116,15 +144,27 @@ async fn wait_for(app: &App, caller: &Caller, waiter: Waiter, id: JobId, wait: W
     }
 }
 
-fn wait_ran_out(workspace: &proto::WorkspaceId, id: JobId, timeout: std::time::Duration, canceled: bool) -> ApiError {
+fn wait_ran_out(
+    workspace: &proto::WorkspaceId,
+    id: JobId,
+    timeout: std::time::Duration,
+    canceled: bool,
+) -> ApiError {
     let location = format!("/api/w/{workspace}/jobs_u/completed/get_result_maybe/{id}");
     let rest = if canceled { "and is being cancelled" } else { "and goes on" };
-    let message = format!("job {id} did not end within {}s {rest}; its result: {location}", timeout.as_secs_f64());
+    let message =
+        format!("job {id} did not end within {}s {rest}; its result: {location}", timeout.as_secs_f64());
     ApiError::new(ErrorCode::WaitTimeout, message).with(header::LOCATION, &location).job(id)
 }
 
 /// Everything up to the stream's acknowledgement.
-async fn accept(app: &App, target: Target, mut parts: Parts, body: Body, wait: bool) -> ApiResult<(Caller, RunParams, Triggered)> {
+async fn accept(
+    app: &App,
+    target: Target,
+    mut parts: Parts,
+    body: Body,
+    wait: bool,
+) -> ApiResult<(Caller, RunParams, Triggered)> {
     let caller = Caller::from_request_parts(&mut parts, app).await?;
     refuse_cookie_get(&parts.method, &caller)?;
     let params = RunParams::parse(parts.uri.query().unwrap_or_default(), app.config.wait_max)?;
@@ -139,7 +179,10 @@ async fn accept(app: &App, target: Target, mut parts: Parts, body: Body, wait: b
 /// A link that a signed-in browser follows must not run anything.
 fn refuse_cookie_get(method: &Method, caller: &Caller) -> ApiResult<()> {
     if caller.source == Source::Cookie && matches!(*method, Method::GET | Method::HEAD) {
-        return Err(ApiError::new(ErrorCode::Unauthenticated, "a cookie does not authenticate a GET run; send a token"));
+        return Err(ApiError::new(
+            ErrorCode::Unauthenticated,
+            "a cookie does not authenticate a GET run; send a token",
+        ));
     }
     Ok(())
 }

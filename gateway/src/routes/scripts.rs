@@ -58,8 +58,8 @@ pub(crate) async fn create(
     body: Body,
 ) -> ApiResult<Response> {
     let body = request::read(&headers, body, app.config.body_limit).await?;
-    let new: NewScript =
-        serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("invalid script: {error}")))?;
+    let new: NewScript = serde_json::from_slice(&body)
+        .map_err(|error| ApiError::bad_request(format!("invalid script: {error}")))?;
     caller.may(Action::WriteScript(&new.path))?;
     check_settings(&new)?;
     check_language(new.language, &app.config.languages)?;
@@ -75,7 +75,10 @@ fn check_language(language: Language, runs: &[Language]) -> ApiResult<()> {
         return Ok(());
     }
     let names: Vec<&str> = runs.iter().map(|language| language.as_str()).collect();
-    Err(ApiError::bad_request(format!("no worker here runs `{language}`; these languages run: {}", names.join(", "))))
+    Err(ApiError::bad_request(format!(
+        "no worker here runs `{language}`; these languages run: {}",
+        names.join(", ")
+    )))
 }
 
 fn check_settings(new: &NewScript) -> ApiResult<()> {
@@ -84,10 +87,14 @@ fn check_settings(new: &NewScript) -> ApiResult<()> {
         return Err(ApiError::bad_request(format!("the script setting `{name}` is not supported yet")));
     }
     if new.lock.as_deref().is_some_and(|lock| !lock.trim().is_empty()) {
-        return Err(ApiError::bad_request("the script setting `lock` is not supported yet: dependencies are not installed"));
+        return Err(ApiError::bad_request(
+            "the script setting `lock` is not supported yet: dependencies are not installed",
+        ));
     }
     match new.timeout {
-        Some(seconds) if seconds <= 0 => Err(ApiError::bad_request(format!("timeout: {seconds} is not a number of seconds"))),
+        Some(seconds) if seconds <= 0 => {
+            Err(ApiError::bad_request(format!("timeout: {seconds} is not a number of seconds")))
+        }
         _ => Ok(()),
     }
 }
@@ -107,7 +114,11 @@ fn is_default(value: &Value) -> bool {
 #[utoipa::path(get, path = "/api/w/{workspace}/scripts/get/p/{path}", tag = "scripts",
     params(("workspace" = String, Path), ("path" = String, Path)),
     responses((status = 200, description = "Script", body = serde_json::Value), (status = 404)))]
-pub(crate) async fn by_path(State(app): State<App>, caller: Caller, Tail(path): Tail<String>) -> ApiResult<Json<Value>> {
+pub(crate) async fn by_path(
+    State(app): State<App>,
+    caller: Caller,
+    Tail(path): Tail<String>,
+) -> ApiResult<Json<Value>> {
     let absent = || ApiError::not_found(format!("Script not found at name {path}"));
     let path: ScriptPath = path.parse().map_err(|_| absent())?;
     caller.may(Action::ReadScript(&path))?;
@@ -120,7 +131,11 @@ pub(crate) async fn by_path(State(app): State<App>, caller: Caller, Tail(path): 
 #[utoipa::path(get, path = "/api/w/{workspace}/scripts/get/h/{hash}", tag = "scripts",
     params(("workspace" = String, Path), ("hash" = String, Path)),
     responses((status = 200, description = "Script", body = serde_json::Value), (status = 404)))]
-pub(crate) async fn by_hash(State(app): State<App>, caller: Caller, Tail(hash): Tail<ScriptHash>) -> ApiResult<Json<Value>> {
+pub(crate) async fn by_hash(
+    State(app): State<App>,
+    caller: Caller,
+    Tail(hash): Tail<ScriptHash>,
+) -> ApiResult<Json<Value>> {
     let absent = || ApiError::not_found(format!("Script not found at hash {hash}"));
     let script = app.catalog.script(&caller.workspace, hash).await?.ok_or_else(absent)?;
     caller.may(Action::ReadScript(&script.script.path))?;

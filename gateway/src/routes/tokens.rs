@@ -47,7 +47,8 @@ pub(crate) async fn create(State(app): State<App>, account: Account, body: Bytes
         workspace: new.workspace_id.unwrap_or_default(),
         read_only: new.read_only.unwrap_or(false),
     };
-    let made = app.auth.client().call(request, async |client, request| client.create_token(request).await).await;
+    let made =
+        app.auth.client().call(request, async |client, request| client.create_token(request).await).await;
     let made = made.map_err(|status| api_error(&status))?;
     Ok((StatusCode::CREATED, [("cache-control", "no-store")], made.token).into_response())
 }
@@ -61,7 +62,8 @@ fn parse(body: &[u8]) -> ApiResult<NewToken> {
 
 fn expiration(text: &str) -> ApiResult<i64> {
     let parsed = DateTime::parse_from_rfc3339(text);
-    let at = parsed.map_err(|error| ApiError::bad_request(format!("expiration `{text}` is not RFC 3339: {error}")))?;
+    let at = parsed
+        .map_err(|error| ApiError::bad_request(format!("expiration `{text}` is not RFC 3339: {error}")))?;
     Ok(at.timestamp_millis())
 }
 
@@ -70,7 +72,8 @@ fn expiration(text: &str) -> ApiResult<i64> {
     responses((status = 200, description = "TruncatedToken rows", body = serde_json::Value)))]
 pub(crate) async fn list(State(app): State<App>, account: Account) -> ApiResult<Json<Vec<Value>>> {
     let request = ListTokensRequest { caller: Some(manager(&account)?) };
-    let listed = app.auth.client().call(request, async |client, request| client.list_tokens(request).await).await;
+    let listed =
+        app.auth.client().call(request, async |client, request| client.list_tokens(request).await).await;
     let listed = listed.map_err(|status| api_error(&status))?;
     Ok(Json(listed.tokens.iter().map(shown).collect()))
 }
@@ -79,9 +82,14 @@ pub(crate) async fn list(State(app): State<App>, account: Account) -> ApiResult<
 #[utoipa::path(delete, path = "/api/users/tokens/delete/{token_prefix}", tag = "tokens",
     params(("token_prefix" = String, Path)),
     responses((status = 200, description = "done", body = String, content_type = "text/plain"), (status = 404)))]
-pub(crate) async fn delete(State(app): State<App>, account: Account, Tail(prefix): Tail<String>) -> ApiResult<String> {
+pub(crate) async fn delete(
+    State(app): State<App>,
+    account: Account,
+    Tail(prefix): Tail<String>,
+) -> ApiResult<String> {
     let request = RevokeTokenRequest { caller: Some(manager(&account)?), prefix: prefix.clone() };
-    let revoked = app.auth.client().call(request, async |client, request| client.revoke_token(request).await).await;
+    let revoked =
+        app.auth.client().call(request, async |client, request| client.revoke_token(request).await).await;
     revoked.map_err(|status| api_error(&status))?;
     Ok(format!("deleted token {prefix}"))
 }
@@ -97,7 +105,9 @@ fn manager(account: &Account) -> ApiResult<Credential> {
         read_only: identity.read_only,
         scopes: account.known.scopes.clone(),
     };
-    rights.permits(Action::ManageTokens).map_err(|refusal| ApiError::new(ErrorCode::PermissionDenied, refusal.message))?;
+    rights
+        .permits(Action::ManageTokens)
+        .map_err(|refusal| ApiError::new(ErrorCode::PermissionDenied, refusal.message))?;
     credential_of(&account.token)
 }
 

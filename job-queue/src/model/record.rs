@@ -120,7 +120,8 @@ pub struct Record {
 /// The result of a job that was cancelled (contract 2.2).
 pub fn canceled_result(cancel: &CancelRequest) -> Bytes {
     let message = format!("Job canceled: {} by {}", cancel.reason, cancel.by);
-    let error = json!({"message": message, "name": "Canceled", "reason": cancel.reason, "canceler": cancel.by});
+    let error =
+        json!({"message": message, "name": "Canceled", "reason": cancel.reason, "canceler": cancel.by});
     json!({ "error": error }).to_string().into()
 }
 

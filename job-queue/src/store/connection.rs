@@ -39,7 +39,8 @@ pub(super) struct Connection(ConnectionManager);
 
 impl Connection {
     pub(super) fn open(config: &RedisConfig) -> Result<Self, StoreError> {
-        let client = redis::Client::open(config.url.as_str()).map_err(|error| StoreError::Config(without_url(&error)))?;
+        let client = redis::Client::open(config.url.as_str())
+            .map_err(|error| StoreError::Config(without_url(&error)))?;
         let options = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(Duration::from_millis(400)))
             // large results and a failover take longer than the crate's 500 ms
@@ -60,7 +61,10 @@ impl Connection {
         self.call(|mut connection| async move { pipeline.query_async(&mut connection).await }).await
     }
 
-    pub(super) async fn invoke<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
+    pub(super) async fn invoke<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, StoreError> {
         self.call(|mut connection| async move { script.invoke_async(&mut connection).await }).await
     }
 
@@ -83,7 +87,10 @@ impl Connection {
 }
 
 fn is_away(error: &RedisError) -> bool {
-    error.is_io_error() || error.is_timeout() || error.is_connection_dropped() || error.is_connection_refusal()
+    error.is_io_error()
+        || error.is_timeout()
+        || error.is_connection_dropped()
+        || error.is_connection_refusal()
 }
 
 fn classify(error: &RedisError) -> StoreError {

@@ -52,7 +52,12 @@ impl Records {
     ///
     /// # Errors
     /// The store is away.
-    pub async fn log_from(&self, workspace: &WorkspaceId, id: JobId, offset: u64) -> Result<LogSlice, StoreError> {
+    pub async fn log_from(
+        &self,
+        workspace: &WorkspaceId,
+        id: JobId,
+        offset: u64,
+    ) -> Result<LogSlice, StoreError> {
         let key = keys::log(workspace, id);
         // the chunk that holds the offset begins at or before it
         let mut first = redis::cmd("ZREVRANGEBYSCORE");
@@ -69,7 +74,13 @@ impl Records {
     ///
     /// # Errors
     /// The store is away.
-    pub async fn log_tail(&self, workspace: &WorkspaceId, id: JobId, log_len: u64, units: u64) -> Result<String, StoreError> {
+    pub async fn log_tail(
+        &self,
+        workspace: &WorkspaceId,
+        id: JobId,
+        log_len: u64,
+        units: u64,
+    ) -> Result<String, StoreError> {
         let slice = self.log_from(workspace, id, log_len.saturating_sub(units)).await?;
         Ok(slice.text)
     }
@@ -78,7 +89,11 @@ impl Records {
 fn assemble(offset: u64, first: Option<(String, f64)>, rest: &[String]) -> LogSlice {
     let mut slice = LogSlice { text: String::new(), end: offset };
     if let Some((member, score)) = first {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "scores are counts below 2^53")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "scores are counts below 2^53"
+        )]
         let start = score as u64;
         let (whole, text) = (body(&member), after_units(body(&member), offset - start));
         slice.text.push_str(text);

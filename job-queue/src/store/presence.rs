@@ -55,8 +55,22 @@ impl Presence {
         let worker = keys::worker(id);
         let tags: Vec<&str> = self.row.tags.iter().map(Tag::as_str).collect();
         let mut write = redis::pipe();
-        write.cmd("HSET").arg(&worker).arg("group").arg(&self.row.group).arg("tags").arg(tags.join(",")).ignore();
-        write.cmd("HSET").arg(&worker).arg("slots").arg(self.row.slots).arg("started_ms").arg(self.started_ms).ignore();
+        write
+            .cmd("HSET")
+            .arg(&worker)
+            .arg("group")
+            .arg(&self.row.group)
+            .arg("tags")
+            .arg(tags.join(","))
+            .ignore();
+        write
+            .cmd("HSET")
+            .arg(&worker)
+            .arg("slots")
+            .arg(self.row.slots)
+            .arg("started_ms")
+            .arg(self.started_ms)
+            .ignore();
         write.cmd("PEXPIRE").arg(&worker).arg(millis(ALIVE)).ignore();
         for tag in &self.row.tags {
             let key = keys::tag(tag);

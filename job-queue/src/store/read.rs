@@ -49,7 +49,9 @@ impl Records {
         both.cmd("HGET").arg(keys::record(workspace, id)).arg("state");
         both.cmd("GET").arg(keys::result(workspace, id));
         let (state, result): (Option<String>, Option<Vec<u8>>) = self.connection.pipeline(&both).await?;
-        let Some(JobState::Ended(outcome)) = state.as_deref().and_then(JobState::parse) else { return Ok(None) };
+        let Some(JobState::Ended(outcome)) = state.as_deref().and_then(JobState::parse) else {
+            return Ok(None);
+        };
         Ok(result.map(|result| End { outcome, result: result.into() }))
     }
 

@@ -137,7 +137,8 @@ impl Records {
     ) -> Result<CancelAnswer, StoreError> {
         let result = canceled_result(request);
         let envelope = queued.map(Job::encode_for_record).unwrap_or_default();
-        let mut script = JobKeys::new(workspace, queued.map(|job| &job.path), id).invoke(&self.scripts.cancel);
+        let mut script =
+            JobKeys::new(workspace, queued.map(|job| &job.path), id).invoke(&self.scripts.cancel);
         script.arg(id.to_string()).arg(&request.by).arg(&request.reason).arg(now_us()).arg(envelope);
         script.arg(queued.map_or(0, |job| job.created_us)).arg(&result[..]).arg(self.retention.as_secs());
         let answer: Vec<redis::Value> = self.invoke(&script).await?;
@@ -154,7 +155,12 @@ impl Records {
     ///
     /// # Errors
     /// The store is away; the lease alone decides then.
-    pub async fn renew(&self, workspace: &WorkspaceId, id: JobId, attempt: u32) -> Result<Renewal, StoreError> {
+    pub async fn renew(
+        &self,
+        workspace: &WorkspaceId,
+        id: JobId,
+        attempt: u32,
+    ) -> Result<Renewal, StoreError> {
         let mut ask = redis::cmd("HMGET");
         ask.arg(keys::record(workspace, id)).arg(&["state", "attempt", "cancel_by", "cancel_reason"]);
         let got: [Option<String>; 4] = self.connection.query(&ask).await?;

@@ -77,6 +77,7 @@ impl ArgsStore {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form `map_err` takes")]
 fn unavailable(error: impl ToString) -> ArgsError {
     ArgsError::Unavailable(error.to_string())
 }

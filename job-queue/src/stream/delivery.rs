@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::Slot;
 use crate::model::{End, InvalidEnvelope, Job};
-use crate::subjects::{Events, EventKind};
+use crate::subjects::{EventKind, Events};
 
 /// A job handed to this worker, in a slot of its own.
 pub struct Delivery {

@@ -36,7 +36,8 @@ impl Finder {
     pub async fn find(&self, workspace: &WorkspaceId, id: JobId) -> Result<Option<QueuedJob>, StreamError> {
         let ask = json!({"last_by_subj": names::job_anywhere(&workspace.token(), &id.to_string())});
         let subject = format!("$JS.API.DIRECT.GET.{}", names::JOBS_STREAM);
-        let answer = self.0.client().request(subject, ask.to_string().into()).await.map_err(StreamError::new)?;
+        let answer =
+            self.0.client().request(subject, ask.to_string().into()).await.map_err(StreamError::new)?;
         match answer.status {
             Some(StatusCode::NOT_FOUND) => Ok(None),
             Some(other) => Err(StreamError::new(format!("direct get answered {other}"))),
@@ -52,7 +53,9 @@ impl Finder {
         let subject = format!("$JS.API.STREAM.MSG.DELETE.{}", names::JOBS_STREAM);
         let ask = json!({"seq": queued.sequence, "no_erase": true}).to_string();
         let answer = self.0.client().request(subject, ask.into()).await.map_err(StreamError::new)?;
-        match serde_json::from_slice::<Response<serde_json::Value>>(&answer.payload).map_err(StreamError::new)? {
+        match serde_json::from_slice::<Response<serde_json::Value>>(&answer.payload)
+            .map_err(StreamError::new)?
+        {
             Response::Ok(_) => Ok(()),
             Response::Err { error } => Err(StreamError::new(error)),
         }

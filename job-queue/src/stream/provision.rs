@@ -11,7 +11,7 @@ use super::StreamError;
 /// The job stream's size where nothing else is asked for: 2 GiB.
 pub const PROVISION_DEFAULT_MAX_BYTES: i64 = 2 * 1024 * 1024 * 1024;
 /// How long large arguments may lie before somebody fetches them.
-const ARGS_MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
+const ARGS_MAX_AGE: Duration = Duration::from_hours(14 * 24);
 
 /// Makes or updates the job stream and the argument store. Idempotent.
 ///
@@ -29,7 +29,11 @@ pub async fn provision(broker: &Broker, replicas: usize, max_bytes: i64) -> Resu
     match jetstream.create_object_store(store).await {
         Ok(_) => Ok(()),
         // made before, perhaps with other settings: usable as it is
-        Err(error) => jetstream.get_object_store(names::ARGS_BUCKET).await.map(drop).map_err(|_| StreamError::new(error)),
+        Err(error) => jetstream
+            .get_object_store(names::ARGS_BUCKET)
+            .await
+            .map(drop)
+            .map_err(|_| StreamError::new(error)),
     }
 }
 
@@ -43,7 +47,7 @@ fn jobs(replicas: usize, max_bytes: i64) -> stream::Config {
         storage: stream::StorageType::File,
         max_bytes,
         max_message_size: 1024 * 1024,
-        duplicate_window: Duration::from_secs(120),
+        duplicate_window: Duration::from_mins(2),
         allow_direct: true,
         num_replicas: replicas,
         ..stream::Config::default()

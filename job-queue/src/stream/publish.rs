@@ -69,17 +69,21 @@ fn dedupe_id(job: &Job) -> String {
     format!("{}/{}/0", job.workspace.token(), job.id)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form `map_err` takes")]
 fn not_stored(error: ArgsError) -> PublishError {
     PublishError::Unanswered(error.to_string())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form `map_err` takes")]
 fn refused(error: JsError) -> PublishError {
     match error.kind() {
         PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe | PublishErrorKind::MaxAckPending => {
             PublishError::Unanswered(error.to_string())
         }
         // no responders: the server is there, its JetStream is not yet
-        PublishErrorKind::StreamNotFound => PublishError::Unanswered("the job stream is not there".to_owned()),
+        PublishErrorKind::StreamNotFound => {
+            PublishError::Unanswered("the job stream is not there".to_owned())
+        }
         PublishErrorKind::WrongLastMessageId
         | PublishErrorKind::WrongLastSequence
         | PublishErrorKind::MaxPayloadExceeded => PublishError::Refused(error.to_string()),
@@ -89,7 +93,12 @@ fn refused(error: JsError) -> PublishError {
 
 fn other(error: &JsError) -> PublishError {
     let text = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    let full = ["maximum messages exceeded", "maximum bytes exceeded", "resource limits exceeded", "insufficient resources"];
+    let full = [
+        "maximum messages exceeded",
+        "maximum bytes exceeded",
+        "resource limits exceeded",
+        "insufficient resources",
+    ];
     if full.iter().any(|phrase| text.contains(phrase)) {
         PublishError::Full
     } else {

@@ -93,7 +93,9 @@ impl Puller {
     fn next_deadline(&self) -> Instant {
         let now = Instant::now();
         let far = now + EXPIRES;
-        let of = |consumer: &Consumer| consumer.requests.lost_at().unwrap_or(consumer.not_before.max(now)).max(now);
+        let of = |consumer: &Consumer| {
+            consumer.requests.lost_at().unwrap_or(consumer.not_before.max(now)).max(now)
+        };
         // without a free slot nothing can be asked for: freeing one wakes the loop
         let waits = self.consumers.iter().filter(|c| c.requests.lost_at().is_some() || c.not_before > now);
         waits.map(of).min().unwrap_or(far)
@@ -171,7 +173,10 @@ impl Puller {
         let mut tokens = message.subject.rsplit('.');
         let number = tokens.next().and_then(|token| token.parse().ok());
         let place = tokens.next().and_then(|token| token.parse::<usize>().ok());
-        let Some((number, consumer)) = number.zip(place.and_then(|place| self.consumers.get_mut(place))) else { return };
+        let Some((number, consumer)) = number.zip(place.and_then(|place| self.consumers.get_mut(place)))
+        else {
+            return;
+        };
         match status {
             StatusCode::IDLE_HEARTBEAT => {}
             StatusCode::TIMEOUT | StatusCode::NOT_FOUND => consumer.requests.ended(number),
@@ -220,7 +225,8 @@ impl Puller {
         if self.messages.drain().await.is_err() {
             return;
         }
-        while let Ok(Some(message)) = tokio::time::timeout(Duration::from_secs(1), self.messages.next()).await {
+        while let Ok(Some(message)) = tokio::time::timeout(Duration::from_secs(1), self.messages.next()).await
+        {
             if let (None, Some(reply)) = (message.status, message.reply) {
                 Lease::new(&self.broker, reply).hand_back(None).await;
             }

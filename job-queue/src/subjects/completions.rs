@@ -144,9 +144,10 @@ impl Shared {
             self.looks.send_replace(());
             return;
         }
-        match read(payload) {
-            Some((id, signal)) => self.lock().tell(id, &signal),
-            None => tracing::warn!("a completion is not readable"),
+        if let Some((id, signal)) = read(payload) {
+            self.lock().tell(id, &signal);
+        } else {
+            tracing::warn!("a completion is not readable");
         }
     }
 }
@@ -164,7 +165,12 @@ impl Waiter {
     ///
     /// # Errors
     /// The job ended, but its result cannot be read.
-    pub async fn ended(mut self, records: &Records, workspace: &WorkspaceId, deadline: Instant) -> Result<Waited, StoreError> {
+    pub async fn ended(
+        mut self,
+        records: &Records,
+        workspace: &WorkspaceId,
+        deadline: Instant,
+    ) -> Result<Waited, StoreError> {
         loop {
             tokio::select! {
                 signal = &mut self.signal => return self.signalled(signal, records, workspace, deadline).await,

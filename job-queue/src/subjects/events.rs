@@ -51,7 +51,11 @@ impl Events {
     ///
     /// # Errors
     /// The client is closed.
-    pub async fn watch(&self, workspace: &WorkspaceId, id: JobId) -> Result<EventWatch, async_nats::SubscribeError> {
+    pub async fn watch(
+        &self,
+        workspace: &WorkspaceId,
+        id: JobId,
+    ) -> Result<EventWatch, async_nats::SubscribeError> {
         let subject = names::event(&workspace.token(), &id.to_string());
         if let Some(topic) = self.existing(&subject) {
             let events = topic.events.subscribe();

@@ -46,8 +46,8 @@ async fn a_worker_wakes_the_waiter_of_a_job_cancelled_while_queued() {
     let mut worker = stage.worker(&["bash"], 1).await;
     let delivery = worker.next().await;
     worker.complete(&delivery).await;
-    let waited = within("the end", waiter.ended(&gateway.records, &job.workspace, soon())).await.unwrap();
-    assert!(matches!(waited, Waited::Ended(end) if end == canceled()));
+    let outcome = within("the end", waiter.ended(&gateway.records, &job.workspace, soon())).await.unwrap();
+    assert!(matches!(outcome, Waited::Ended(end) if end == canceled()));
 }
 
 #[tokio::test]
@@ -78,7 +78,10 @@ async fn what_is_over_or_never_was_cannot_be_cancelled() {
     start(&records, &job, &worker, &nonce()).await;
     finish(&records, &job, 1, &success("1")).await;
     assert_eq!(records.cancel(&job.workspace, job.id, &eve(), None).await.unwrap(), CancelAnswer::Ended);
-    assert_eq!(records.cancel(&job.workspace, job.id, &eve(), Some(&job)).await.unwrap(), CancelAnswer::Ended);
+    assert_eq!(
+        records.cancel(&job.workspace, job.id, &eve(), Some(&job)).await.unwrap(),
+        CancelAnswer::Ended
+    );
     assert_eq!(records.end_of(&job.workspace, job.id).await.unwrap(), Some(success("1")));
     let unknown = records.cancel(&workspace(), JobId::random(), &eve(), None).await.unwrap();
     assert_eq!(unknown, CancelAnswer::Absent);

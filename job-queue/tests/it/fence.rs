@@ -10,7 +10,7 @@ use crate::stage::{RETENTION, Stage, finish, job, nonce, start, success};
 async fn store() -> (Valkey, Records, InstanceId) {
     let valkey = Valkey::start().await;
     let config = job_queue::RedisConfig { url: valkey.url(), retention: RETENTION };
-    (valkey, Records::open(&config).unwrap(), InstanceId::random("worker"))
+    (valkey, Records::open(&config).expect("the address is right"), InstanceId::random("worker"))
 }
 
 fn attempt_of(answer: &StartAnswer) -> u32 {
@@ -56,7 +56,9 @@ async fn one_delivery_too_many_ends_the_job_in_one_step() {
     for attempt in 1..=3 {
         assert_eq!(attempt_of(&start(&records, &job, &worker, &nonce()).await), attempt);
     }
-    let StartAnswer::Exhausted(end) = start(&records, &job, &worker, &nonce()).await else { panic!("not exhausted") };
+    let StartAnswer::Exhausted(end) = start(&records, &job, &worker, &nonce()).await else {
+        panic!("not exhausted")
+    };
     assert_eq!(end.outcome, Outcome::Failure);
     assert!(std::str::from_utf8(&end.result).unwrap().contains("started 3 times"));
     assert_eq!(records.end_of(&job.workspace, job.id).await.unwrap().unwrap(), end);

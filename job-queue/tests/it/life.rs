@@ -1,7 +1,9 @@
 //! A job's whole life, and what it carries.
 
 use bytes::Bytes;
-use job_queue::{Args, EndAnswer, JobState, LogChunk, Outcome, PROVISION_DEFAULT_MAX_BYTES, PublishError, Waited};
+use job_queue::{
+    Args, EndAnswer, JobState, LogChunk, Outcome, PROVISION_DEFAULT_MAX_BYTES, PublishError, Waited,
+};
 use test_servers::within;
 
 use crate::stage::{Stage, finish, job, soon, success, workspace};
@@ -45,8 +47,9 @@ async fn from_publish_to_settled() {
     assert_eq!(worker.slots.free(), 1);
 
     within("the event", events.changed()).await;
-    let waited = within("the completion", waiter.ended(&gateway.records, &job.workspace, soon())).await.unwrap();
-    assert!(matches!(waited, Waited::Ended(told) if told == end));
+    let outcome =
+        within("the completion", waiter.ended(&gateway.records, &job.workspace, soon())).await.unwrap();
+    assert!(matches!(outcome, Waited::Ended(told) if told == end));
     assert_eq!(gateway.completions.waiting(), 0);
     stream_is_empty(&stage).await;
 
@@ -64,8 +67,9 @@ async fn from_publish_to_settled() {
 async fn stream_is_empty(stage: &Stage) {
     let broker = stage.nats.broker(broker::permissions::PROVISION).await;
     let emptied = async {
-        let stream = broker.jetstream().get_stream(broker::names::JOBS_STREAM).await.unwrap();
-        while stream.get_info().await.unwrap().state.messages > 0 {
+        let stream =
+            broker.jetstream().get_stream(broker::names::JOBS_STREAM).await.expect("the stream is there");
+        while stream.get_info().await.expect("nats-server answers").state.messages > 0 {
             tokio::task::yield_now().await;
         }
     };
@@ -86,8 +90,9 @@ async fn large_results_come_by_reference() {
         let end = success(&format!("\"{}\"", "x".repeat(size - 2)));
         finish(&worker.records, &job, attempt, &end).await;
         delivery.lease.settle(&job, &end, &worker.events).await;
-        let waited = within("the end", waiter.ended(&gateway.records, &job.workspace, soon())).await.unwrap();
-        assert!(matches!(waited, Waited::Ended(told) if told == end), "{size} bytes");
+        let outcome =
+            within("the end", waiter.ended(&gateway.records, &job.workspace, soon())).await.unwrap();
+        assert!(matches!(outcome, Waited::Ended(told) if told == end), "{size} bytes");
     }
 }
 
@@ -111,7 +116,7 @@ async fn large_arguments_travel_byte_for_byte() {
 
 /// Not valid text on purpose: nobody on the way may read it.
 fn arguments(size: usize) -> Bytes {
-    (0..size).map(|place| (place * 31 % 251) as u8).collect()
+    (0..=250_u8).cycle().step_by(31).take(size).collect()
 }
 
 #[tokio::test]

@@ -4,7 +4,10 @@
 mod cancel;
 mod fence;
 mod life;
+mod listing;
+mod logs;
 mod outages;
+mod presence;
 mod pulling;
 mod stage;
 mod waiting;

@@ -19,9 +19,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How long records live after their end, in these tests.
-pub(crate) const RETENTION: Duration = Duration::from_secs(3600);
+pub(crate) const RETENTION: Duration = Duration::from_hours(1);
 /// A lease no test outlives.
-pub(crate) const LONG_LEASE: Duration = Duration::from_secs(60);
+pub(crate) const LONG_LEASE: Duration = Duration::from_mins(1);
 /// The most attempts, where a test does not care.
 const ATTEMPTS: u32 = 3;
 
@@ -114,7 +114,17 @@ impl Stage {
         let (sender, jobs) = mpsc::unbounded_channel();
         let puller = tokio::spawn(puller.run(sender, stop.clone()));
         let (args, control) = (ArgsStore::new(broker.clone()), Control::new(broker.clone()));
-        Worker { id, args, control, events: Events::new(broker), records: self.records(), slots, jobs, stop, puller }
+        Worker {
+            id,
+            args,
+            control,
+            events: Events::new(broker),
+            records: self.records(),
+            slots,
+            jobs,
+            stop,
+            puller,
+        }
     }
 }
 

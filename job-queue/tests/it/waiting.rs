@@ -16,8 +16,8 @@ async fn a_deadline_ends_the_wait_and_not_the_job() {
     let gateway = stage.gateway().await;
     let waiter = gateway.completions.wait(JobId::random()).unwrap();
     let deadline = Instant::now() + Duration::from_millis(50);
-    let waited = waiter.ended(&gateway.records, &workspace(), deadline).await.unwrap();
-    assert!(matches!(waited, Waited::Timeout));
+    let outcome = waiter.ended(&gateway.records, &workspace(), deadline).await.unwrap();
+    assert!(matches!(outcome, Waited::Timeout));
     assert_eq!(gateway.completions.waiting(), 0);
 }
 
@@ -30,8 +30,8 @@ async fn an_end_whose_completion_was_lost_is_read_at_the_deadline() {
     start(&gateway.records, &job, &proto::InstanceId::random("worker"), &nonce()).await;
     finish(&gateway.records, &job, 1, &success("1")).await;
     let deadline = Instant::now() + Duration::from_millis(50);
-    let waited = waiter.ended(&gateway.records, &job.workspace, deadline).await.unwrap();
-    assert!(matches!(waited, Waited::Ended(end) if end == success("1")));
+    let outcome = waiter.ended(&gateway.records, &job.workspace, deadline).await.unwrap();
+    assert!(matches!(outcome, Waited::Ended(end) if end == success("1")));
 }
 
 #[tokio::test]
@@ -44,15 +44,15 @@ async fn a_broken_link_makes_waiters_and_watchers_look() {
     let waiter = gateway.completions.wait(job.id).unwrap();
     let records = gateway.records.clone();
     let waiting = tokio::spawn(async move {
-        let far = Instant::now() + Duration::from_secs(3600);
+        let far = Instant::now() + Duration::from_hours(1);
         waiter.ended(&records, &workspace(), far).await
     });
     stage.nats.kill();
     start(&gateway.records, &job, &proto::InstanceId::random("worker"), &nonce()).await;
     finish(&gateway.records, &job, 1, &success("1")).await;
     stage.nats.start_again().await;
-    let waited = within("a look at the record", waiting).await.unwrap().unwrap();
-    assert!(matches!(waited, Waited::Ended(end) if end == success("1")));
+    let outcome = within("a look at the record", waiting).await.unwrap().unwrap();
+    assert!(matches!(outcome, Waited::Ended(end) if end == success("1")));
     within("a watcher's wake-up", events.changed()).await;
 }
 
@@ -70,9 +70,9 @@ async fn a_link_broken_between_the_place_and_the_wait_is_noticed() {
     finish(&gateway.records, &job, 1, &success("1")).await;
     stage.nats.start_again().await;
     within("the new link", link.wait_for(|state| *state != broker::Link::Down)).await.unwrap();
-    let far = Instant::now() + Duration::from_secs(3600);
-    let waited = within("a look", waiter.ended(&gateway.records, &job.workspace, far)).await.unwrap();
-    assert!(matches!(waited, Waited::Ended(_)));
+    let far = Instant::now() + Duration::from_hours(1);
+    let outcome = within("a look", waiter.ended(&gateway.records, &job.workspace, far)).await.unwrap();
+    assert!(matches!(outcome, Waited::Ended(_)));
 }
 
 #[tokio::test]
@@ -90,9 +90,9 @@ async fn several_callers_may_wait_for_one_job() {
     worker.complete(&delivery).await;
     let started = Instant::now();
     for waiter in waiters {
-        let far = Instant::now() + Duration::from_secs(3600);
-        let waited = within("the end", waiter.ended(&gateway.records, &job.workspace, far)).await.unwrap();
-        assert!(matches!(waited, Waited::Ended(end) if end == success("1")));
+        let far = Instant::now() + Duration::from_hours(1);
+        let outcome = within("the end", waiter.ended(&gateway.records, &job.workspace, far)).await.unwrap();
+        assert!(matches!(outcome, Waited::Ended(end) if end == success("1")));
     }
     assert!(started.elapsed() < Duration::from_secs(5));
     assert_eq!(gateway.completions.waiting(), 0);

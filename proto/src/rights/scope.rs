@@ -9,7 +9,9 @@ pub struct Scopes(Vec<Scope>);
 
 /// A scope that is not of the vocabulary's form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid scope `{0}`: expected `domain:action`, `domain:action:path,…` or `jobs:run[:scripts|flows[:path,…]]`")]
+#[error(
+    "invalid scope `{0}`: expected `domain:action`, `domain:action:path,…` or `jobs:run[:scripts|flows[:path,…]]`"
+)]
 pub struct InvalidScope(String);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,17 +75,24 @@ impl Scope {
         };
         let rest = parts.next();
         let (kind, paths) = if domain == "jobs" && action == "run" { split_kind(rest) } else { (None, rest) };
-        let scope = Self { text: text.to_owned(), domain, action, kind, paths: split_paths(paths.as_deref()) };
+        let scope =
+            Self { text: text.to_owned(), domain, action, kind, paths: split_paths(paths.as_deref()) };
         if scope.is_sound(paths.as_deref()) { Ok(scope) } else { Err(InvalidScope(text.to_owned())) }
     }
 
     fn is_sound(&self, paths: Option<&str>) -> bool {
         let known_kind = self.kind.as_deref().is_none_or(|kind| RUN_KINDS.contains(&kind));
         let run_needs_kind = self.is_run() && self.kind.is_none() && paths.is_some();
-        let lower = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let lower =
+            |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         let paths_sound = paths.is_none() || self.paths.iter().all(|path| path == "*" || is_pattern(path));
         let any_path = paths.is_none() || !self.paths.is_empty();
-        lower(&self.domain) && ACTIONS.contains(&self.action.as_str()) && known_kind && !run_needs_kind && paths_sound && any_path
+        lower(&self.domain)
+            && ACTIONS.contains(&self.action.as_str())
+            && known_kind
+            && !run_needs_kind
+            && paths_sound
+            && any_path
     }
 
     fn is_run(&self) -> bool {
@@ -110,7 +119,8 @@ impl Scope {
     fn within(&self, other: &Self) -> bool {
         let verb = self.action == other.action || (other.action == "write" && self.action == "read");
         let kind = other.kind.is_none() || other.kind == self.kind;
-        let paths = other.paths.is_empty() || (!self.paths.is_empty() && self.paths.iter().all(|path| other.covers(path)));
+        let paths = other.paths.is_empty()
+            || (!self.paths.is_empty() && self.paths.iter().all(|path| other.covers(path)));
         self.domain == other.domain && verb && kind && paths
     }
 }

@@ -24,7 +24,8 @@ fn admin(scopes: &[&str]) -> Rights {
 #[test]
 fn who_may_run_read_and_write_what() {
     // (path, member runs, member reads, member writes)
-    let table = [("f/demo/x", true, true, false), ("u/eve/x", true, true, true), ("u/bob/x", false, false, false)];
+    let table =
+        [("f/demo/x", true, true, false), ("u/eve/x", true, true, true), ("u/bob/x", false, false, false)];
     for (text, runs, reads, writes) in table {
         let path = path(text);
         assert_eq!(member(&[]).permits(Action::RunScript(&path)).is_ok(), runs, "run {text}");
@@ -75,7 +76,11 @@ fn scopes_narrow_runs() {
     ];
     for (scope, first, second) in table {
         assert_eq!(member(&[scope]).permits(Action::RunScript(&path("f/demo/x"))).is_ok(), first, "{scope}");
-        assert_eq!(member(&[scope]).permits(Action::RunScript(&path("f/other/y"))).is_ok(), second, "{scope}");
+        assert_eq!(
+            member(&[scope]).permits(Action::RunScript(&path("f/other/y"))).is_ok(),
+            second,
+            "{scope}"
+        );
     }
 }
 
@@ -85,7 +90,8 @@ fn a_webhook_token_runs_its_script_reads_its_runs_and_nothing_else() {
     let (own, other) = (path("f/demo/x"), path("f/demo/y"));
     let mine = JobOwner { path: &own, email: "eve@example.com" };
     assert!(token.is_webhook_token());
-    for action in [Action::RunScript(&own), Action::ReadJob(mine), Action::CancelJob(mine), Action::ReadSelf] {
+    for action in [Action::RunScript(&own), Action::ReadJob(mine), Action::CancelJob(mine), Action::ReadSelf]
+    {
         assert!(token.permits(action).is_ok(), "{action:?}");
     }
     let someone_elses = JobOwner { path: &own, email: "bob@example.com" };
@@ -144,8 +150,19 @@ fn jobs_of_others() {
 #[test]
 fn malformed_scopes_are_refused() {
     let bad = [
-        "", "jobs", "jobs:", ":run", "jobs:fly", "jobs:run:apps", "jobs:run:scripts:", "jobs:run:scripts:f/*/x",
-        "jobs:run:scripts:/*", "JOBS:run", "jobs:run:", "scripts:read:", "jobs:run:f/demo/x",
+        "",
+        "jobs",
+        "jobs:",
+        ":run",
+        "jobs:fly",
+        "jobs:run:apps",
+        "jobs:run:scripts:",
+        "jobs:run:scripts:f/*/x",
+        "jobs:run:scripts:/*",
+        "JOBS:run",
+        "jobs:run:",
+        "scripts:read:",
+        "jobs:run:f/demo/x",
     ];
     for text in bad {
         assert!(Scopes::parse(&[text]).is_err(), "{text:?}");

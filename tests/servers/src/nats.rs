@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use broker::{Broker, BrokerConfig, Link};
-use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -155,17 +154,23 @@ impl Nats {
     }
 
     /// SIGSTOP: connections stay open, nothing answers.
+    ///
+    /// # Panics
+    /// The server does not run.
     pub fn pause(&self) {
-        self.signal(Signal::SIGSTOP);
+        self.running().pause();
     }
 
     /// SIGCONT.
+    ///
+    /// # Panics
+    /// The server does not run.
     pub fn resume(&self) {
-        self.signal(Signal::SIGCONT);
+        self.running().resume();
     }
 
-    fn signal(&self, signal: Signal) {
-        self.process.as_ref().expect("the server runs").signal(signal);
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("the server runs")
     }
 
     async fn ask(&self, path: &str) -> Option<Value> {

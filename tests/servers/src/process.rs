@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::wait::until;
@@ -41,10 +42,25 @@ impl Process {
         self.server.try_wait().expect("the server is our child")
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.server.id()).expect("process ids are positive i32");
-        kill(Pid::from_raw(id), signal)
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.server.id()).expect("process ids are positive i32"))
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal)
             .unwrap_or_else(|error| panic!("cannot send {signal} to the server: {error}"));
+    }
+
+    /// SIGSTOP; returns when every thread has stopped.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+        let state = waitpid(self.pid(), Some(WaitPidFlag::WUNTRACED)).expect("the server is our child");
+        assert!(matches!(state, WaitStatus::Stopped(..)), "the server did not stop: {state:?}");
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::SIGCONT);
     }
 
     /// SIGTERM, and waits for the end.

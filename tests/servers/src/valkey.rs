@@ -6,7 +6,6 @@ mod ask;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 
-use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::binary;
@@ -150,17 +149,23 @@ impl Valkey {
     }
 
     /// SIGSTOP: connections stay open, nothing answers.
+    ///
+    /// # Panics
+    /// The server does not run.
     pub fn pause(&self) {
-        self.signal(Signal::SIGSTOP);
+        self.running().pause();
     }
 
     /// SIGCONT.
+    ///
+    /// # Panics
+    /// The server does not run.
     pub fn resume(&self) {
-        self.signal(Signal::SIGCONT);
+        self.running().resume();
     }
 
-    fn signal(&self, signal: Signal) {
-        self.process.as_ref().expect("the server runs").signal(signal);
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("the server runs")
     }
 
     async fn ping(&self) -> bool {

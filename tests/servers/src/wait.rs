@@ -13,10 +13,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// # Panics
 /// It did not happen in time.
 pub async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(BOUND, event).await {
-        Ok(value) => value,
-        Err(_) => panic!("not within {} s: {what}", BOUND.as_secs()),
-    }
+    let happened = tokio::time::timeout(BOUND, event).await;
+    happened.unwrap_or_else(|_| panic!("not within {} s: {what}", BOUND.as_secs()))
 }
 
 /// Tries until `attempt` yields something; for what cannot tell by itself when it is ready.

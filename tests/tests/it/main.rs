@@ -1,1 +1,3 @@
-//! Being built.
+//! The whole system, in separate processes, as its users see it.
+
+mod webhooks;

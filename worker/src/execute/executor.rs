@@ -101,7 +101,9 @@ impl Executor {
         clean_work_dir(&jobs_dir).map_err(failed)?;
         let runtimes = Runtimes::probe(config)?;
         let spares = Spares::new(host, config.spares);
-        Ok(Self { shared: Arc::new(Shared { jobs_dir, search_path: config.search_path.clone(), runtimes, spares }) })
+        Ok(Self {
+            shared: Arc::new(Shared { jobs_dir, search_path: config.search_path.clone(), runtimes, spares }),
+        })
     }
 
     /// The languages that run here, each with its interpreter's version.
@@ -128,16 +130,21 @@ impl Executor {
         let prepared = async { self.prepare(invocation).await };
         let spare = self.shared.spares.take();
         let (prepared, spare) = tokio::join!(prepared, spare);
-        let (prepared, spare) = (prepared?, spare.map_err(|e| JobError::worker("no process can be started", &e))?);
+        let (prepared, spare) =
+            (prepared?, spare.map_err(|e| JobError::worker("no process can be started", &e))?);
         let spec = self.spec(invocation, &prepared);
-        let running = spare.start(spec).await.map_err(|e| JobError::worker("the script cannot be started", &e))?;
+        let running =
+            spare.start(spec).await.map_err(|e| JobError::worker("the script cannot be started", &e))?;
         Ok((prepared, running))
     }
 
     async fn prepare(&self, invocation: &Arc<Invocation>) -> Result<Prepared, JobError> {
         let Some(runtime) = self.shared.runtimes.get(invocation.language) else {
             let language = invocation.language;
-            return Err(JobError::new("UnknownLanguage", format!("this worker has no runtime for {language}")));
+            return Err(JobError::new(
+                "UnknownLanguage",
+                format!("this worker has no runtime for {language}"),
+            ));
         };
         let (jobs_dir, invocation) = (self.shared.jobs_dir.clone(), Arc::clone(invocation));
         blocking(move || {
@@ -198,7 +205,13 @@ async fn accompany<S: LogSink>(
     (end, pump.into_seen())
 }
 
-async fn conclude(invocation: Arc<Invocation>, prepared: Prepared, end: End, seen: Seen, masks: Arc<Masks>) -> Outcome {
+async fn conclude(
+    invocation: Arc<Invocation>,
+    prepared: Prepared,
+    end: End,
+    seen: Seen,
+    masks: Arc<Masks>,
+) -> Outcome {
     let concluded = blocking(move || {
         let exit = end.exit.as_ref().ok().copied();
         let (output_bytes, mem_peak_kib) = (seen.bytes, exit.map_or(0, |exit| exit.max_rss_kib));
@@ -213,7 +226,13 @@ async fn conclude(invocation: Arc<Invocation>, prepared: Prepared, end: End, see
     concluded.await.unwrap_or_else(|error| failed(&Masks::default(), &error))
 }
 
-fn verdict(invocation: &Invocation, prepared: &Prepared, exit: Result<Exit, Lost>, seen: &Seen, masks: &Masks) -> Verdict {
+fn verdict(
+    invocation: &Invocation,
+    prepared: &Prepared,
+    exit: Result<Exit, Lost>,
+    seen: &Seen,
+    masks: &Masks,
+) -> Verdict {
     let result = match exit {
         Ok(exit) => {
             let tail = masks.strike_all(&clean(seen.tail.lines()));
@@ -225,8 +244,12 @@ fn verdict(invocation: &Invocation, prepared: &Prepared, exit: Result<Exit, Lost
                 result_limit: invocation.limits.result_bytes,
             })
         }
-        Err(Lost::Refused(message)) => Err(JobError::new("ExecutionErr", format!("the script could not be started: {message}"))),
-        Err(lost @ (Lost::SupervisorDied | Lost::Io(_))) => Err(JobError::worker("the script was lost", &lost)),
+        Err(Lost::Refused(message)) => {
+            Err(JobError::new("ExecutionErr", format!("the script could not be started: {message}")))
+        }
+        Err(lost @ (Lost::SupervisorDied | Lost::Io(_))) => {
+            Err(JobError::worker("the script was lost", &lost))
+        }
     };
     match result {
         Ok(result) => Verdict::Success { result: masks.strike_json(result) },

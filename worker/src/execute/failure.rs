@@ -49,7 +49,12 @@ impl JobError {
 
     /// `{"error":{…}}`, with each text within its bound.
     pub fn to_json(&self) -> Bytes {
-        let error = Self { name: cut(&self.name), message: cut(&self.message), stack: self.stack.as_deref().map(cut), ..*self };
+        let error = Self {
+            name: cut(&self.name),
+            message: cut(&self.message),
+            stack: self.stack.as_deref().map(cut),
+            ..*self
+        };
         Bytes::from(serde_json::json!({ "error": error }).to_string())
     }
 }

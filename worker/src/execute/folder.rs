@@ -94,7 +94,8 @@ mod tests {
     fn folders_of_one_job_differ_and_vanish() {
         let work = tempfile::tempdir().unwrap();
         let job = JobId::random();
-        let (a, b) = (JobFolder::create(work.path(), &job).unwrap(), JobFolder::create(work.path(), &job).unwrap());
+        let (a, b) =
+            (JobFolder::create(work.path(), &job).unwrap(), JobFolder::create(work.path(), &job).unwrap());
         assert_ne!(a.path(), b.path());
         assert_eq!(fs::metadata(a.path()).unwrap().permissions().mode() & 0o777, 0o700);
         a.write("x", b"1").unwrap();

@@ -34,14 +34,22 @@ impl KillReason {
         match self {
             Self::Timeout => {
                 let seconds = limits.timeout.as_secs_f64();
-                JobError::new("Timeout", format!("the script was terminated due to timeout after {seconds} s"))
+                JobError::new(
+                    "Timeout",
+                    format!("the script was terminated due to timeout after {seconds} s"),
+                )
             }
             Self::Canceled => JobError::new("Canceled", "the job was canceled"),
-            Self::LeaseLost => JobError::new("LeaseLost", "the worker lost its lease on the job and ended the script"),
+            Self::LeaseLost => {
+                JobError::new("LeaseLost", "the worker lost its lease on the job and ended the script")
+            }
             Self::Shutdown => JobError::new("Shutdown", "the worker stopped and ended the script"),
             Self::OutputTooLarge => {
                 let limit = limits.output_kill_bytes;
-                JobError::new("OutputTooLarge", format!("the script wrote more than {limit} bytes to its log and was killed"))
+                JobError::new(
+                    "OutputTooLarge",
+                    format!("the script wrote more than {limit} bytes to its log and was killed"),
+                )
             }
         }
     }

@@ -50,7 +50,12 @@ pub(super) struct LastLine {
 impl LastLine {
     /// Keeps at most one byte more than `limit`, so that a longer line shows as longer.
     pub(super) fn new(limit: u64) -> Self {
-        Self { line: Vec::new(), ended: false, seen: false, limit: usize::try_from(limit).unwrap_or(usize::MAX) }
+        Self {
+            line: Vec::new(),
+            ended: false,
+            seen: false,
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+        }
     }
 
     /// Takes in the next chunk.
@@ -59,7 +64,9 @@ impl LastLine {
         self.seen = true;
         let ends = *last == b'\n';
         let body = if ends { before } else { chunk };
-        match body.iter().rposition(|byte| *byte == b'\n') {
+        // `contains` is a fast search, which most chunks of a flood need only
+        let newline = body.contains(&b'\n').then(|| body.iter().rposition(|byte| *byte == b'\n')).flatten();
+        match newline {
             Some(newline) => self.start(&body[newline + 1..]),
             None if self.ended => self.start(body),
             None => self.extend(body),
@@ -121,7 +128,7 @@ mod tests {
         let lines = std::str::from_utf8(tail.lines()).unwrap();
         assert!(lines.starts_with("line ") && lines.ends_with("line 9999\n"), "{lines}");
         assert!(lines.len() <= TAIL_BYTES && lines.len() > TAIL_BYTES - 20);
-        tail.push(&[b'x'; 100_000]);
+        tail.push(&vec![b'x'; 100_000]);
         assert_eq!(tail.lines(), [b'x'; TAIL_BYTES]);
     }
 }

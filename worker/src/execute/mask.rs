@@ -129,7 +129,9 @@ impl Masks {
         match serde_json::from_slice::<String>(quoted) {
             Ok(text) if self.occurs(text.as_bytes()) => {
                 let struck = self.strike_all(text.as_bytes());
-                out.extend(serde_json::Value::from(String::from_utf8_lossy(&struck)).to_string().into_bytes());
+                out.extend(
+                    serde_json::Value::from(String::from_utf8_lossy(&struck)).to_string().into_bytes(),
+                );
             }
             Ok(_) | Err(_) => out.extend(self.strike_all(quoted)),
         }
@@ -166,7 +168,8 @@ fn percent(text: &str, kept: &[u8]) -> String {
         if byte.is_ascii_alphanumeric() || kept.contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            let hex = |digit: u8| char::from(b"0123456789ABCDEF"[usize::from(digit)]);
+            out.extend(['%', hex(byte >> 4), hex(byte & 15)]);
         }
     }
     out

@@ -57,7 +57,9 @@ mod tests {
 
     fn text(chunks: &[&[u8]]) -> String {
         let (mut stream, mut out) = (Utf8Stream::default(), Vec::new());
-        chunks.iter().for_each(|chunk| stream.push(chunk, &mut out));
+        for chunk in chunks {
+            stream.push(chunk, &mut out);
+        }
         stream.finish(&mut out);
         String::from_utf8(out).unwrap()
     }

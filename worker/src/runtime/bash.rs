@@ -56,7 +56,8 @@ impl Runtime for Bash {
         let object = RawObject::parse(&invocation.args);
         let object = object.map_err(|e| JobError::new("InvalidArguments", e.to_string()))?;
         let values = signature::positions(&invocation.content);
-        let values = values.iter().map(|name| value(&object, name.as_deref())).collect::<Result<Vec<_>, _>>()?;
+        let values =
+            values.iter().map(|name| value(&object, name.as_deref())).collect::<Result<Vec<_>, _>>()?;
         let args = if values.iter().map(String::len).sum::<usize>() <= MAX_ARGV {
             ["-e", SCRIPT].map(str::to_owned).into_iter().chain(values).collect()
         } else {
@@ -71,7 +72,9 @@ impl Runtime for Bash {
         if !ended.status.success() {
             return Err(JobError::execution("bash", ended.status, ended.log_tail));
         }
-        let file = |name| read_bounded(&ended.folder.path().join(name), ended.result_limit).map_err(|e| unreadable(&e));
+        let file = |name| {
+            read_bounded(&ended.folder.path().join(name), ended.result_limit).map_err(|e| unreadable(&e))
+        };
         if let Some(json) = file(RESULT_JSON)?.filter(|json| !json.trim_ascii().is_empty()) {
             return checked(json);
         }
@@ -92,7 +95,10 @@ fn value(object: &RawObject<'_>, name: Option<&str>) -> Result<String, JobError>
     };
     if text.contains('\0') {
         let name = name.unwrap_or_default();
-        return Err(JobError::new("InvalidArguments", format!("argument `{name}` holds a NUL, which Bash cannot take")));
+        return Err(JobError::new(
+            "InvalidArguments",
+            format!("argument `{name}` holds a NUL, which Bash cannot take"),
+        ));
     }
     Ok(text)
 }

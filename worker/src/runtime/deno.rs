@@ -19,7 +19,8 @@ const PARAMETERS: &str = "parameters.json";
 
 /// No project files, no questions, no type check. Scripts may do what the user they run as may do,
 /// as in the other languages: what confines them is the sandbox around all of them.
-const FLAGS: [&str; 7] = ["run", "--quiet", "--no-config", "--no-lock", "--no-prompt", "--no-check", "--allow-all"];
+const FLAGS: [&str; 7] =
+    ["run", "--quiet", "--no-config", "--no-lock", "--no-prompt", "--no-check", "--allow-all"];
 
 /// Scripts for Deno.
 #[derive(Debug)]
@@ -33,7 +34,10 @@ pub(super) struct Deno {
 impl Deno {
     pub(super) fn probe(config: &Config) -> Result<Option<Self>, StartError> {
         let args = ["eval", "--quiet", "console.log(Deno.execPath() + '\\n' + Deno.version.deno)"];
-        let found = probe::interpreter(config, Language::Deno, (config.deno.as_ref(), "deno"), &args, |_, said| read(said))?;
+        let found =
+            probe::interpreter(config, Language::Deno, (config.deno.as_ref(), "deno"), &args, |_, said| {
+                read(said)
+            })?;
         let Some((program, version)) = found else { return Ok(None) };
         let folder = config.work_dir.join("runtime/deno");
         let wrapper = folder.join(WRAPPER_FILE);

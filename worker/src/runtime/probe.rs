@@ -20,7 +20,8 @@ pub(super) fn interpreter<T>(
         return Ok(None);
     };
     let found = ask(config, &program, args).and_then(|said| {
-        read(&program, &said).ok_or_else(|| format!("it says {:?}", said.chars().take(200).collect::<String>()))
+        read(&program, &said)
+            .ok_or_else(|| format!("it says {:?}", said.chars().take(200).collect::<String>()))
     });
     match found {
         Ok(found) => Ok(Some(found)),
@@ -40,7 +41,12 @@ fn search(path: &str, name: &str) -> Option<PathBuf> {
 fn ask(config: &Config, program: &Path, args: &[&str]) -> Result<String, String> {
     let mut command = Command::new(program);
     // shims and the like find their real program through HOME or PATH
-    command.args(args).env_clear().env("PATH", &config.search_path).env("HOME", &config.work_dir).stdin(Stdio::null());
+    command
+        .args(args)
+        .env_clear()
+        .env("PATH", &config.search_path)
+        .env("HOME", &config.work_dir)
+        .stdin(Stdio::null());
     let output = command.output().map_err(|error| error.to_string())?;
     if !output.status.success() {
         return Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()));

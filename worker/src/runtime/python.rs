@@ -22,7 +22,8 @@ const ASK: &str = "import sys\nprint(sys.executable)\nprint('%d.%d.%d' % sys.ver
                    print(' '.join(sorted(set(sys.stdlib_module_names) | set(sys.builtin_module_names))))";
 
 /// Compiles the wrapper to a file of bytecode, so that no job compiles it again.
-const COMPILE: &str = "import sys, py_compile; py_compile.compile(sys.argv[1], cfile=sys.argv[2], doraise=True)";
+const COMPILE: &str =
+    "import sys, py_compile; py_compile.compile(sys.argv[1], cfile=sys.argv[2], doraise=True)";
 
 /// Scripts for Python 3.
 #[derive(Debug)]
@@ -58,7 +59,7 @@ impl Python {
             name.insert(0, '_');
         }
         // a script called `json` must not become everybody's `import json`
-        if name.starts_with("__") || self.taken_names.iter().any(|taken| *taken == name) {
+        if name.starts_with("__") || self.taken_names.contains(&name) {
             name.push('_');
         }
         name
@@ -129,9 +130,13 @@ mod tests {
             start: String::new(),
             packages: Vec::new(),
         };
-        for (path, name) in
-            [("u/a/my-script", "my_script"), ("f/x/2fa", "_2fa"), ("u/a/json", "json_"), ("", "_"), ("u/a/__main__", "__main___")]
-        {
+        for (path, name) in [
+            ("u/a/my-script", "my_script"),
+            ("f/x/2fa", "_2fa"),
+            ("u/a/json", "json_"),
+            ("", "_"),
+            ("u/a/__main__", "__main___"),
+        ] {
             assert_eq!(python.module(path), name);
         }
     }

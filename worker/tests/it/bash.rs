@@ -10,7 +10,10 @@ async fn result(args: &str, script: &str) -> String {
 async fn arguments_are_bound_by_position_with_their_exact_text() {
     let script = "a=\"$1\"\nb=\"${2:-dflt}\"\nexport c=$3 # c\nd=\"$4\"\necho \"$a|$b|$c|$d|$#\"";
     let args = r#"{"d":{"k":  1.0, "z":[1e400]},"c":9223372036854775809,"a":"x \"y\" é","other":1}"#;
-    assert_eq!(serde_json::from_str::<String>(&result(args, script).await).unwrap(), "x \"y\" é|dflt|9223372036854775809|{\"k\":  1.0, \"z\":[1e400]}|4");
+    assert_eq!(
+        serde_json::from_str::<String>(&result(args, script).await).unwrap(),
+        "x \"y\" é|dflt|9223372036854775809|{\"k\":  1.0, \"z\":[1e400]}|4"
+    );
     assert_eq!(result("{}", "a=\"$1\"\necho \"[$a]\"").await, r#""[]""#);
     assert_eq!(result(r#"{"b":1.0}"#, "b=\"$2\"\necho \"[$1]$b\"").await, r#""[]1.0""#);
 }
@@ -31,7 +34,10 @@ async fn where_the_result_comes_from() {
     assert_eq!(result("{}", "echo one; echo two").await, r#""two""#);
     assert_eq!(result("{}", "printf 'one\\ntwo'").await, r#""two""#);
     assert_eq!(result("{}", "echo text; echo '\"x\"' > result.out").await, r#""\"x\"\n""#);
-    assert_eq!(result("{}", "echo no >result.out; echo ' {\"a\": 1.0}' > result.json").await, r#"{"a": 1.0}"#);
+    assert_eq!(
+        result("{}", "echo no >result.out; echo ' {\"a\": 1.0}' > result.json").await,
+        r#"{"a": 1.0}"#
+    );
     assert_eq!(result("{}", "echo line; : >result.json").await, r#""line""#);
     let ran = Bench::new().run(Bash, "echo '{' > result.json", "{}").await;
     assert!(ran.message().starts_with("the result is not JSON"), "{}", ran.message());

@@ -11,22 +11,24 @@ use proto::{JobId, Language};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use worker::execute::{Config, Executor, Invocation, Kill, KillReason, KillSwitch, Limits, LogSink, Outcome, Verdict};
+use worker::execute::{
+    Config, Executor, Invocation, Kill, KillReason, KillSwitch, Limits, LogSink, Outcome, Verdict,
+};
 
 /// No wait in a test is longer.
-pub const BOUND: Duration = Duration::from_secs(60);
+pub(crate) const BOUND: Duration = Duration::from_mins(1);
 
 /// A host whose supervisors are the worker's own binary: a test binary cannot be one.
-pub fn host() -> Host {
+pub(crate) fn host() -> Host {
     Host::with_program(PathBuf::from(env!("CARGO_BIN_EXE_worker"))).unwrap()
 }
 
-pub struct Bench {
-    pub executor: Executor,
-    pub work: TempDir,
+pub(crate) struct Bench {
+    pub(crate) executor: Executor,
+    pub(crate) work: TempDir,
 }
 
-pub fn config(work: &Path) -> Config {
+pub(crate) fn config(work: &Path) -> Config {
     let path = std::env::var_os("PATH").unwrap().into_string().unwrap();
     Config {
         work_dir: work.join("work"),
@@ -41,7 +43,7 @@ pub fn config(work: &Path) -> Config {
 
 /// The log as it comes.
 #[derive(Clone, Default)]
-pub struct Logs(pub Arc<Mutex<Vec<Bytes>>>, Option<mpsc::UnboundedSender<Bytes>>);
+pub(crate) struct Logs(Arc<Mutex<Vec<Bytes>>>, Option<mpsc::UnboundedSender<Bytes>>);
 
 impl LogSink for Logs {
     async fn write(&mut self, chunk: Bytes) {
@@ -53,20 +55,20 @@ impl LogSink for Logs {
 }
 
 impl Logs {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().concat()).unwrap()
     }
 }
 
 /// A run that has ended.
-pub struct Ran {
-    pub outcome: Outcome,
-    pub log: String,
+pub(crate) struct Ran {
+    pub(crate) outcome: Outcome,
+    pub(crate) log: String,
 }
 
 impl Ran {
     /// The result's exact text.
-    pub fn result(&self) -> &str {
+    pub(crate) fn result(&self) -> &str {
         match &self.outcome.verdict {
             Verdict::Success { result } => std::str::from_utf8(result).unwrap(),
             other => panic!("{other:?}\nlog: {}", self.log),
@@ -74,18 +76,18 @@ impl Ran {
     }
 
     /// What is inside `{"error": …}`.
-    pub fn error(&self) -> Value {
+    pub(crate) fn error(&self) -> Value {
         match &self.outcome.verdict {
             Verdict::Failure { error } => serde_json::from_slice::<Value>(error).unwrap()["error"].take(),
             other => panic!("{other:?}\nlog: {}", self.log),
         }
     }
 
-    pub fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         self.error()["message"].as_str().unwrap().to_owned()
     }
 
-    pub fn killed(&self) -> KillReason {
+    pub(crate) fn killed(&self) -> KillReason {
         match self.outcome.verdict {
             Verdict::Killed(reason) => reason,
             ref other => panic!("{other:?}\nlog: {}", self.log),
@@ -93,7 +95,7 @@ impl Ran {
     }
 }
 
-pub fn invocation(language: Language, script: &str, args: &str) -> Invocation {
+pub(crate) fn invocation(language: Language, script: &str, args: &str) -> Invocation {
     Invocation {
         job_id: JobId::random(),
         language,
@@ -107,47 +109,49 @@ pub fn invocation(language: Language, script: &str, args: &str) -> Invocation {
 }
 
 /// A run under way.
-pub struct Live {
-    pub kill: KillSwitch,
-    pub lines: mpsc::UnboundedReceiver<Bytes>,
-    pub run: tokio::task::JoinHandle<Ran>,
+pub(crate) struct Live {
+    pub(crate) kill: KillSwitch,
+    pub(crate) lines: mpsc::UnboundedReceiver<Bytes>,
+    pub(crate) run: tokio::task::JoinHandle<Ran>,
 }
 
 impl Live {
     /// Waits until the log says a whole line with `mark` in it; the line's text behind the mark.
-    pub async fn said(&mut self, mark: &str) -> String {
+    pub(crate) async fn said(&mut self, mark: &str) -> String {
         let mut text = String::new();
         loop {
-            let chunk = tokio::time::timeout(BOUND, self.lines.recv()).await.expect(mark).expect("the log ended");
+            let chunk =
+                tokio::time::timeout(BOUND, self.lines.recv()).await.expect(mark).expect("the log ended");
             text.push_str(std::str::from_utf8(&chunk).unwrap());
-            let found = text.split_inclusive('\n').find_map(|line| line.strip_suffix('\n')?.strip_prefix(mark));
+            let found =
+                text.split_inclusive('\n').find_map(|line| line.strip_suffix('\n')?.strip_prefix(mark));
             if let Some(rest) = found {
                 return rest.trim().to_owned();
             }
         }
     }
 
-    pub async fn end(self) -> Ran {
+    pub(crate) async fn end(self) -> Ran {
         tokio::time::timeout(BOUND, self.run).await.unwrap().unwrap()
     }
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let work = tempfile::tempdir().unwrap();
         let executor = Executor::new(&config(work.path()), host()).unwrap();
         Self { executor, work }
     }
 
-    pub async fn run(&self, language: Language, script: &str, args: &str) -> Ran {
+    pub(crate) async fn run(&self, language: Language, script: &str, args: &str) -> Ran {
         self.invoke(invocation(language, script, args)).await
     }
 
-    pub async fn invoke(&self, invocation: Invocation) -> Ran {
+    pub(crate) async fn invoke(&self, invocation: Invocation) -> Ran {
         self.live(invocation).end().await
     }
 
-    pub fn live(&self, invocation: Invocation) -> Live {
+    pub(crate) fn live(&self, invocation: Invocation) -> Live {
         let (executor, (kill, killed)) = (self.executor.clone(), Kill::new());
         let (send, lines) = mpsc::unbounded_channel();
         let logs = Logs(Arc::default(), Some(send));
@@ -159,13 +163,32 @@ impl Bench {
     }
 
     /// Folders of jobs that are there now.
-    pub fn folders(&self) -> usize {
+    pub(crate) fn folders(&self) -> usize {
         std::fs::read_dir(self.work.path().join("work/jobs")).unwrap().count()
     }
 }
 
 /// Whether a process of this id is there and no zombie.
-pub fn lives(pid: &str) -> bool {
+pub(crate) fn lives(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+/// A process that is about to end; not ours, so it is watched by its pidfd.
+pub(crate) struct Doomed(std::os::fd::OwnedFd);
+
+impl Doomed {
+    pub(crate) fn watch(pid: &str) -> Self {
+        let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+        Self(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap())
+    }
+
+    pub(crate) async fn gone(self) {
+        let wait = move || {
+            let bound = rustix::event::Timespec::try_from(BOUND).unwrap();
+            let mut fds = [rustix::event::PollFd::new(&self.0, rustix::event::PollFlags::IN)];
+            rustix::event::poll(&mut fds, Some(&bound)).unwrap()
+        };
+        assert_eq!(tokio::task::spawn_blocking(wait).await.unwrap(), 1, "it lives on");
+    }
 }

@@ -1,0 +1,200 @@
+//! The supervisor itself, without an executor above it.
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use lifecycle::supervisor::{Kind, Lost, Output, Running, Spec, Status};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+
+use crate::bench::{BOUND, Doomed, host, lives};
+
+fn bash(script: &str, kind: Kind) -> Spec {
+    Spec {
+        program: PathBuf::from("/bin/bash"),
+        args: vec!["-c".to_owned(), script.to_owned()],
+        env: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
+        cwd: PathBuf::from("/"),
+        kind,
+        output: Output::Log,
+    }
+}
+
+async fn start(script: &str) -> Running {
+    host().spare().await.unwrap().start(bash(script, Kind::Script)).await.unwrap()
+}
+
+async fn line(running: &mut Running) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(b"\n") {
+        assert_ne!(timeout(BOUND, running.log.read_buf(&mut text)).await.unwrap().unwrap(), 0, "{text:?}");
+    }
+    String::from_utf8(text).unwrap().trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_command_gets_a_clean_slate() {
+    let mut running = start("echo $(ls /proc/self/fd | wc -l) $(ulimit -c) $PWD $(env | wc -l); grep -E 'Sig(Blk|Ign)' /proc/self/status | grep -o '.\\{8\\}$' | tr '\\n' ' '; echo; ps -o sid=,pgid=,pid= $$").await;
+    let mut text = String::new();
+    timeout(BOUND, running.log.read_to_string(&mut text)).await.unwrap().unwrap();
+    let exit = running.control.exited().await.unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    // 0, 1, 2 and the folder that ls reads; PATH, PWD, SHLVL and _
+    assert_eq!(lines[0], "4 0 / 4");
+    // the 31 standard signals: the C library keeps 32 and 33 for itself
+    let masks: Vec<u32> =
+        lines[1].split_whitespace().map(|mask| u32::from_str_radix(mask, 16).unwrap()).collect();
+    assert_eq!([masks[0], masks[1] & 0x7fff_ffff], [0, 0]);
+    let ids: Vec<&str> = lines[2].split_whitespace().collect();
+    assert!(ids[1] == ids[2] && ids[0] != ids[2], "{ids:?}");
+    assert_eq!(exit.status, Status::Code(0));
+    assert!(exit.wall() > Duration::from_micros(100) && exit.max_rss_kib > 500, "{exit:?}");
+}
+
+#[tokio::test]
+async fn descriptors_of_whoever_started_us_do_not_leak() {
+    // a shell leaves descriptor 7 open over the exec of this very test
+    let program = env!("CARGO_BIN_EXE_worker");
+    let (socket, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let mut child = Command::new("/bin/bash");
+    child
+        .args(["-c", &format!("exec 7</etc/passwd; exec {program} __supervise")])
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)));
+    let mut child = child.stdout(Stdio::piped()).process_group(0).spawn().unwrap();
+    let spec =
+        serde_json::json!({"Start": bash("ls /proc/self/fd | tr '\\n' ' '", Kind::Script)}).to_string();
+    let mut frame = u32::try_from(spec.len()).unwrap().to_le_bytes().to_vec();
+    frame.extend(spec.as_bytes());
+    std::io::Write::write_all(&mut &socket, &frame).unwrap();
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut text).unwrap();
+    assert_eq!(text.trim(), "0 1 2 3");
+    drop(socket);
+    assert!(child.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn what_cannot_start_says_why() {
+    let mut spec = bash("true", Kind::Script);
+    spec.program = PathBuf::from("/nowhere/at/all");
+    let mut running = host().spare().await.unwrap().start(spec).await.unwrap();
+    match running.control.exited().await {
+        Err(Lost::Refused(message)) => {
+            assert!(message.contains("ENOENT") || message.contains("No such file"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let mut spec = bash("true", Kind::Script);
+    spec.cwd = PathBuf::from("/nowhere");
+    let mut running = host().spare().await.unwrap().start(spec).await.unwrap();
+    assert!(matches!(running.control.exited().await, Err(Lost::Refused(_))));
+}
+
+#[tokio::test]
+async fn dropping_a_running_command_kills_all_of_it() {
+    let mut running = start("setsid sleep 1000 & echo $! $$; wait").await;
+    let pids = line(&mut running).await;
+    let doomed: Vec<Doomed> = pids.split(' ').map(Doomed::watch).collect();
+    drop(running);
+    for process in doomed {
+        process.gone().await;
+    }
+}
+
+#[tokio::test]
+async fn a_host_killed_by_signal_nine_takes_everything_along() {
+    // the host here is a shell: it holds the other end of the socket and dies by SIGKILL
+    let program = env!("CARGO_BIN_EXE_worker");
+    let script = r#"
+import json, os, socket, struct, subprocess, sys, time
+ours, theirs = socket.socketpair()
+child = subprocess.Popen([sys.argv[1], "__supervise"], stdin=theirs, stdout=sys.stdout)
+theirs.close()
+frame = sys.argv[2].encode()
+ours.sendall(struct.pack("<I", len(frame)) + frame)
+time.sleep(1000)
+"#;
+    let job = "(setsid bash -c 'sleep 1000 & setsid sleep 1000 & echo $$ $!; wait' &); sleep 1000";
+    let spec = serde_json::json!({"Start": bash(job, Kind::Script)}).to_string();
+    let mut host = tokio::process::Command::new("python3");
+    let mut host = host.args(["-c", script, program, &spec]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut text = Vec::new();
+    let mut out = host.stdout.take().unwrap();
+    while !text.ends_with(b"\n") {
+        assert_ne!(timeout(BOUND, out.read_buf(&mut text)).await.unwrap().unwrap(), 0);
+    }
+    let text = String::from_utf8(text).unwrap();
+    let doomed: Vec<Doomed> = text.split_whitespace().map(Doomed::watch).collect();
+    assert_eq!(doomed.len(), 2);
+    host.kill().await.unwrap();
+    for process in doomed {
+        process.gone().await;
+    }
+    // and the pipe ends: no other holder of it is left
+    timeout(BOUND, out.read_to_end(&mut Vec::new())).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_service_gets_its_grace_and_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    std::fs::write(&log, "before\n").unwrap();
+    let fifo = folder.path().join("up");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+        .unwrap();
+    let script = format!(
+        "trap 'echo stopping; exit 7' TERM; echo ready; echo up > {}; while true; do sleep 1000 & wait $!; done",
+        fifo.display()
+    );
+    let mut spec = bash(&script, Kind::Service { grace: BOUND });
+    spec.output = Output::File(log.clone());
+    let mut service = host().service(spec).await.unwrap();
+    let pid = service.started().await.unwrap().to_string();
+    assert_eq!(timeout(BOUND, tokio::fs::read_to_string(&fifo)).await.unwrap().unwrap(), "up\n");
+    let exit = timeout(BOUND, service.stop(BOUND)).await.unwrap().unwrap();
+    assert_eq!(exit.status, Status::Code(7));
+    assert!(!lives(&pid));
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "before\nready\nstopping\n");
+}
+
+#[tokio::test]
+async fn a_dropped_service_gets_sigterm_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let done = folder.path().join("done");
+    let script = format!(
+        "trap 'touch {}; exit 0' TERM; echo $$; while true; do sleep 1000 & wait $!; done",
+        done.display()
+    );
+    let spec = bash(&script, Kind::Service { grace: BOUND });
+    let mut running = host().spare().await.unwrap().start(spec).await.unwrap();
+    let pid = line(&mut running).await;
+    let doomed = Doomed::watch(&pid);
+    drop(running);
+    doomed.gone().await;
+    assert!(done.exists());
+}
+
+#[tokio::test]
+async fn a_stubborn_command_is_killed_after_its_grace() {
+    let script = "trap '' TERM; echo ready; while true; do sleep 1000; done";
+    let spec = bash(script, Kind::Service { grace: BOUND });
+    let mut running = host().spare().await.unwrap().start(spec).await.unwrap();
+    assert_eq!(line(&mut running).await, "ready");
+    running.control.kill_gently(Duration::from_millis(100));
+    let exit = timeout(BOUND, running.control.exited()).await.unwrap().unwrap();
+    assert_eq!(exit.status, Status::Signal(9));
+}
+
+#[tokio::test]
+async fn terminal_signals_do_not_reach_a_supervisor() {
+    let mut running = start("echo $PPID; read -r _ < <(sleep 0.5); echo alive").await;
+    let supervisor = Pid::from_raw(line(&mut running).await.parse().unwrap()).unwrap();
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        kill_process(supervisor, signal).unwrap();
+    }
+    assert_eq!(line(&mut running).await, "alive");
+    assert_eq!(running.control.exited().await.unwrap().status, Status::Code(0));
+}

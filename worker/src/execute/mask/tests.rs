@@ -6,7 +6,9 @@ fn masks(secrets: &[&str]) -> Arc<Masks> {
 
 fn streamed(secrets: &[&str], chunks: &[&str]) -> String {
     let (mut stream, mut out) = (MaskStream::new(masks(secrets)), Vec::new());
-    chunks.iter().for_each(|chunk| stream.push(chunk.as_bytes(), &mut out));
+    for chunk in chunks {
+        stream.push(chunk.as_bytes(), &mut out);
+    }
     stream.finish(&mut out);
     String::from_utf8(out).unwrap()
 }
@@ -25,12 +27,18 @@ fn struck_at_any_split() {
 
 #[test]
 fn longest_of_two_wins_even_when_it_comes_late() {
-    assert_eq!(streamed(&["secret", "secret-longer"], &["x secret", "-longer y secret-", "z"]), "x ******** y ********-z");
+    assert_eq!(
+        streamed(&["secret", "secret-longer"], &["x secret", "-longer y secret-", "z"]),
+        "x ******** y ********-z"
+    );
 }
 
 #[test]
 fn url_forms_are_struck() {
-    assert_eq!(streamed(&["a b/c+d!"], &["a%20b%2Fc%2Bd%21 a%20b/c%2Bd%21 a%20b%2Fc%2Bd! a+b%2Fc%2Bd%21"]), "******** ******** ******** ********");
+    assert_eq!(
+        streamed(&["a b/c+d!"], &["a%20b%2Fc%2Bd%21 a%20b/c%2Bd%21 a%20b%2Fc%2Bd! a+b%2Fc%2Bd%21"]),
+        "******** ******** ******** ********"
+    );
 }
 
 #[test]
@@ -47,8 +55,14 @@ fn json(secrets: &[&str], text: &str) -> String {
 
 #[test]
 fn json_stays_json() {
-    assert_eq!(json(&["secret1"], r#"{"secret1": ["a secret1", 1.0, 1e400]}"#), r#"{"********": ["a ********", 1.0, 1e400]}"#);
-    assert_eq!(json(&["12345678"], r#"{"a":12345678,"b":[912345678.5, 2]}"#), r#"{"a":"********","b":["********", 2]}"#);
+    assert_eq!(
+        json(&["secret1"], r#"{"secret1": ["a secret1", 1.0, 1e400]}"#),
+        r#"{"********": ["a ********", 1.0, 1e400]}"#
+    );
+    assert_eq!(
+        json(&["12345678"], r#"{"a":12345678,"b":[912345678.5, 2]}"#),
+        r#"{"a":"********","b":["********", 2]}"#
+    );
     assert_eq!(json(&["say \"hi\""], r#"["x say \"hi\" y"]"#), r#"["x ******** y"]"#);
     assert_eq!(json(&["secret1"], r#"["\u0073ecret1", "q\\", "\""]"#), r#"["********", "q\\", "\""]"#);
     assert_eq!(json(&["secret1"], r#"{"k":"\ud800 secret1"}"#), r#"{"k":"\ud800 ********"}"#);

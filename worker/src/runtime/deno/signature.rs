@@ -2,8 +2,8 @@
 
 use oxc_allocator::Allocator;
 use oxc_ast::ast::{
-    BindingPattern, Declaration, ExportNamedDeclaration, Expression, FormalParameter, FormalParameters, Function, Program,
-    Statement, TSType, TSTypeAnnotation, TSTypeName, VariableDeclaration,
+    BindingPattern, Declaration, ExportNamedDeclaration, Expression, FormalParameter, FormalParameters,
+    Function, Program, Statement, TSType, TSTypeAnnotation, TSTypeName, VariableDeclaration,
 };
 use oxc_parser::Parser;
 use oxc_span::SourceType;

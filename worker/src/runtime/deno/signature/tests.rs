@@ -49,9 +49,17 @@ fn every_way_to_export_main() {
 #[test]
 fn sources_without_a_readable_main() {
     for source in [
-        "", "export default function main(a) {}", "function main(a) {}", "export const main = wrap((a) => 1)",
-        "export * from './x'", "export { main } from './x'", "export function main(", "const a = a; export { a as main }",
-        "const a = b, b = a; export { a as main }", "\"export function main(a) {}\"", "export class main {}",
+        "",
+        "export default function main(a) {}",
+        "function main(a) {}",
+        "export const main = wrap((a) => 1)",
+        "export * from './x'",
+        "export { main } from './x'",
+        "export function main(",
+        "const a = a; export { a as main }",
+        "const a = b, b = a; export { a as main }",
+        "\"export function main(a) {}\"",
+        "export class main {}",
     ] {
         assert_eq!(shown(source), "none", "{source}");
     }
@@ -71,7 +79,9 @@ fn patterns_and_defaults() {
 #[test]
 fn types_that_json_cannot_say() {
     assert_eq!(
-        shown("export function main(a: Date, b: bigint, c?: Date | null, d: (bigint | undefined) = 1n, e: Date | string, f: Foo<Date>, g: any) {}"),
+        shown(
+            "export function main(a: Date, b: bigint, c?: Date | null, d: (bigint | undefined) = 1n, e: Date | string, f: Foo<Date>, g: any) {}"
+        ),
         "a:date b:bigint c:date d:bigint= e f g"
     );
 }
@@ -79,8 +89,22 @@ fn types_that_json_cannot_say() {
 #[test]
 fn no_source_ends_the_worker() {
     for (open, close) in [
-        ("(", ")"), ("[", "]"), ("{", "}"), ("!", ""), ("-", "-"), ("<", ">"), ("a=>", ""), ("a?", ":1"), ("`${", "}`"),
-        ("@", ""), ("x:", ""), ("new ", ""), ("if(1)", ""), ("((a:", ")=>1)"), ("async()=>", ""), ("...", ""),
+        ("(", ")"),
+        ("[", "]"),
+        ("{", "}"),
+        ("!", ""),
+        ("-", "-"),
+        ("<", ">"),
+        ("a=>", ""),
+        ("a?", ":1"),
+        ("`${", "}`"),
+        ("@", ""),
+        ("x:", ""),
+        ("new ", ""),
+        ("if(1)", ""),
+        ("((a:", ")=>1)"),
+        ("async()=>", ""),
+        ("...", ""),
     ] {
         for start in ["export const main = ", "type T = ", ""] {
             let depth = (MAX_SOURCE - 64) / (open.len() + close.len());

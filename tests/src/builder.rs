@@ -1,0 +1,213 @@
+//! What system to start, and starting it in order: servers, streams, first admin,
+//! auth-service, gateways, workers.
+
+use std::future::IntoFuture;
+use std::path::Path;
+use std::pin::Pin;
+
+use auth_service::FirstAdmin;
+use broker::permissions::{AUTH_SERVICE, GATEWAY, PROVISION, WORKER};
+use broker::{Broker, BrokerConfig};
+use catalog::{Catalog, kinds};
+use futures::future::join_all;
+use hookmill::provision::{Streams, provision};
+use hookmill::up::credentials::Credentials;
+use hookmill::up::profile::Profile;
+use hookmill::up::server::Ingredients;
+use hookmill::up::service_settings::{Addresses, environment, settings};
+use hookmill::up::tools;
+use lifecycle::Secret;
+use tokio::sync::Semaphore;
+
+use crate::client::Client;
+use crate::data_server::DataServer;
+use crate::service::Service;
+use crate::system::System;
+
+/// Systems at the same time: more would wait for each other's processor.
+static PLACES: Semaphore = Semaphore::const_new(4);
+
+/// The workspace of a system's client.
+const WORKSPACE: &str = "main";
+
+/// A system to be started; awaiting it starts it.
+#[must_use = "nothing is started until this is awaited"]
+#[derive(Clone, Debug)]
+pub struct Start {
+    gateways: usize,
+    workers: usize,
+    profile: Profile,
+    settings: Vec<(&'static str, &'static str, String)>,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self { gateways: 1, workers: 1, profile: Profile::Durable, settings: Vec::new() }
+    }
+}
+
+impl Start {
+    /// How many gateways; one by default.
+    pub fn gateways(self, gateways: usize) -> Self {
+        Self { gateways, ..self }
+    }
+
+    /// How many workers; one by default.
+    pub fn workers(self, workers: usize) -> Self {
+        Self { workers, ..self }
+    }
+
+    /// When NATS and Valkey write through to the disk; durable by default.
+    pub fn profile(self, profile: Profile) -> Self {
+        Self { profile, ..self }
+    }
+
+    /// Jobs that each worker runs at once; the worker's default otherwise.
+    pub fn slots(self, slots: usize) -> Self {
+        self.worker_setting("slots", slots)
+    }
+
+    /// How long a job is a worker's without renewal, such as `2s`.
+    pub fn lease(self, lease: &str) -> Self {
+        self.worker_setting("lease", lease)
+    }
+
+    /// A key of each gateway's configuration.
+    pub fn gateway_setting(self, key: &'static str, value: impl ToString) -> Self {
+        self.setting(GATEWAY, key, value)
+    }
+
+    /// A key of each worker's configuration.
+    pub fn worker_setting(self, key: &'static str, value: impl ToString) -> Self {
+        self.setting(WORKER, key, value)
+    }
+
+    /// A key of every service's configuration.
+    pub fn every_setting(self, key: &'static str, value: impl ToString) -> Self {
+        let value = value.to_string();
+        [AUTH_SERVICE, GATEWAY, WORKER].into_iter().fold(self, |start, kind| start.setting(kind, key, &value))
+    }
+
+    fn setting(mut self, kind: &'static str, key: &'static str, value: impl ToString) -> Self {
+        self.settings.push((kind, key, value.to_string()));
+        self
+    }
+
+    async fn start(self) -> System {
+        let place = PLACES.acquire().await.expect("it is never closed");
+        let folder = tempfile::tempdir().expect("a folder for the test's data");
+        let credentials = Credentials::generate().expect("the system has randomness");
+        let from = Ingredients { folder: folder.path(), credentials: &credentials, profile: self.profile };
+        let (nats, valkey) = tokio::join!(DataServer::nats(from), DataServer::valkey(from));
+        let nats_url = format!("nats://{}", nats.address());
+        make_streams(&nats_url, &credentials).await;
+        let token = first_token(&nats_url, &credentials).await;
+        let addresses =
+            Addresses { nats_url, valkey: valkey.address().to_string(), auth_url: String::new() };
+        let services = Services { start: &self, folder: folder.path(), credentials: &credentials, addresses };
+        let (auth, gateways, workers) = services.launch().await;
+        let client = Client::new(&gateways[0].url(), WORKSPACE, &token);
+        let system =
+            System { auth, gateways, workers, nats, valkey, client, credentials, folder, _place: place };
+        system.ready().await;
+        system
+    }
+}
+
+impl IntoFuture for Start {
+    type Output = System;
+    type IntoFuture = Pin<Box<dyn Future<Output = System> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.start())
+    }
+}
+
+async fn make_streams(nats_url: &str, credentials: &Credentials) {
+    let streams = Streams {
+        url: nats_url.to_owned(),
+        password: Secret::new(credentials.nats_password(PROVISION).to_owned()),
+        replicas: 1,
+        max_queue_bytes: job_queue::PROVISION_DEFAULT_MAX_BYTES,
+    };
+    provision(&streams).await.expect("the streams can be made");
+}
+
+async fn first_token(nats_url: &str, credentials: &Credentials) -> String {
+    let config = BrokerConfig {
+        url: nats_url.to_owned(),
+        user: AUTH_SERVICE.to_owned(),
+        password: credentials.nats_password(AUTH_SERVICE).to_owned(),
+        name: "system tests".to_owned(),
+    };
+    let broker = Broker::connect(config).await.expect("the address is one");
+    let catalog = Catalog::open(broker, kinds::AUTH_SERVICE);
+    let first = FirstAdmin {
+        email: "admin@hookmill.test".to_owned(),
+        workspace: WORKSPACE.parse().expect("a workspace id"),
+        workspace_name: WORKSPACE.to_owned(),
+    };
+    let bearer = auth_service::bootstrap(&catalog, &first).await.expect("the catalog is writable");
+    bearer.expect("there is no admin yet").expose().to_owned()
+}
+
+/// Everything the processes are configured from.
+struct Services<'a> {
+    start: &'a Start,
+    folder: &'a Path,
+    credentials: &'a Credentials,
+    addresses: Addresses,
+}
+
+impl Services<'_> {
+    /// Starts all of them; they are not ready yet.
+    async fn launch(mut self) -> (Service, Vec<Service>, Vec<Service>) {
+        let auth = self.service(AUTH_SERVICE, 0);
+        auth.set("listen", "127.0.0.1:0");
+        auth.launch();
+        auth.listens("serving grpc", "listen").await;
+        self.addresses.auth_url = auth.url();
+        let gateways: Vec<Service> = (0..self.start.gateways).map(|number| self.gateway(number)).collect();
+        join_all(gateways.iter().map(|gateway| gateway.listens("gateway listens", "server.address"))).await;
+        let base_url = gateways.first().expect("a system has a gateway").url();
+        let workers = (0..self.start.workers).map(|number| self.worker(number, &base_url)).collect();
+        (auth, gateways, workers)
+    }
+
+    fn gateway(&self, number: usize) -> Service {
+        let gateway = self.service(GATEWAY, number);
+        gateway.set("listen", "127.0.0.1:0");
+        gateway.launch();
+        gateway
+    }
+
+    fn worker(&self, number: usize, base_url: &str) -> Service {
+        let worker = self.service(WORKER, number);
+        let path = |path: &Path| path.to_string_lossy().into_owned();
+        worker.set("base-url", base_url);
+        worker.set("base-internal-url", base_url);
+        worker.set("work-dir", &path(&self.folder.join(format!("work-{number}"))));
+        worker.set("deno", &path(&tools::find("deno").unwrap_or_else(|missing| panic!("{missing}"))));
+        let sdk = tools::python_sdk().expect("Windmill's Python client is there: run `make test`");
+        worker.set("python-path", &path(&sdk));
+        self.apply(&worker, WORKER);
+        worker.launch();
+        worker
+    }
+
+    fn service(&self, kind: &'static str, number: usize) -> Service {
+        let service = Service::new(kind, number, &self.folder.join("log"));
+        for (name, value) in environment(kind, &settings(kind, self.credentials, &self.addresses)) {
+            service.set_variable(name, value);
+        }
+        self.apply(&service, kind);
+        service
+    }
+
+    /// What the test wants wins.
+    fn apply(&self, service: &Service, kind: &str) {
+        for (_, key, value) in self.start.settings.iter().filter(|(of, _, _)| *of == kind) {
+            service.set(key, value);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! nats-server and Valkey as processes of their own, with the configuration and the users that
+//! `hookmill up` gives them. Ports and data stay the same over restarts.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hookmill::up::server::{Ingredients, Server, free_port};
+use hookmill::up::tools;
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::process::Process;
+use crate::waiting::eventually;
+
+/// How long a server may take until it answers.
+const READY_WITHIN: Duration = Duration::from_secs(15);
+/// How often another port is tried when somebody else took the one that was free.
+const PORTS_TRIED: usize = 20;
+
+/// A nats-server or valkey-server that can be killed, paused and started again.
+#[derive(Debug)]
+pub struct DataServer {
+    name: &'static str,
+    program: PathBuf,
+    arguments: Vec<String>,
+    address: SocketAddr,
+    folder: PathBuf,
+    log: PathBuf,
+    ask: Ask,
+    running: Mutex<Option<Process>>,
+}
+
+/// How to see that it answers.
+#[derive(Debug)]
+enum Ask {
+    /// Its monitoring port.
+    Nats(u16),
+    /// The password of the user `gateway`.
+    Valkey(String),
+}
+
+/// It ended at once because somebody took its port.
+struct Taken;
+
+impl DataServer {
+    pub(crate) async fn nats(from: Ingredients<'_>) -> Self {
+        Self::on_free_port(|| {
+            let monitor = port();
+            let server = Server::nats(from, port(), Some(monitor)).expect("nats-server can be configured");
+            let arguments = vec!["-c".to_owned(), path_text(server.config())];
+            Self::new("nats-server", from.folder.join("nats"), &server, arguments, Ask::Nats(monitor))
+        })
+        .await
+    }
+
+    pub(crate) async fn valkey(from: Ingredients<'_>) -> Self {
+        Self::on_free_port(|| {
+            let server = Server::valkey(from, port()).expect("valkey-server can be configured");
+            let password = from.credentials.valkey_password("gateway").to_owned();
+            let arguments = vec![path_text(server.config())];
+            Self::new("valkey-server", from.folder.join("valkey"), &server, arguments, Ask::Valkey(password))
+        })
+        .await
+    }
+
+    fn new(name: &'static str, folder: PathBuf, server: &Server, arguments: Vec<String>, ask: Ask) -> Self {
+        let program = tools::find(name).unwrap_or_else(|missing| panic!("{missing}"));
+        let (address, log) = (server.addr(), server.log().to_owned());
+        Self { name, program, arguments, address, folder, log, ask, running: Mutex::new(None) }
+    }
+
+    async fn on_free_port(make: impl Fn() -> Self) -> Self {
+        for _ in 0..PORTS_TRIED {
+            let server = make();
+            if server.launch().await.is_ok() {
+                return server;
+            }
+        }
+        panic!("no free port among {PORTS_TRIED}");
+    }
+
+    async fn launch(&self) -> Result<(), Taken> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).current_dir(&self.folder);
+        let mut process = Process::start(command, &self.log);
+        eventually(self.name, READY_WITHIN, async || {
+            if let Some(status) = process.ended() {
+                let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+                assert!(said.contains("already in use"), "{} ended with {status}:\n{said}", self.name);
+                return Some(Err(Taken));
+            }
+            self.answers().await.then_some(Ok(()))
+        })
+        .await?;
+        *self.slot() = Some(process);
+        Ok(())
+    }
+
+    async fn answers(&self) -> bool {
+        match &self.ask {
+            Ask::Nats(monitor) => http_get(*monitor, "/healthz").await.is_some(),
+            Ask::Valkey(_) => self.info("server").await.is_some(),
+        }
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Process>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The folder of its data.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The file of its output.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn id(&self) -> u32 {
+        self.slot().as_ref().expect("the server runs").id()
+    }
+
+    /// SIGKILL; returns when the process has ended.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn kill(&self) {
+        drop(self.slot().take().expect("the server runs"));
+    }
+
+    /// SIGTERM; returns when the process has ended.
+    ///
+    /// # Panics
+    /// It does not run, or does not end within 15 s.
+    pub async fn terminate(&self) -> ExitStatus {
+        let mut process = self.slot().take().expect("the server runs");
+        process.signal(Signal::TERM);
+        process.end_within(READY_WITHIN).await
+    }
+
+    /// SIGSTOP: connections stay open, nothing answers.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn pause(&self) {
+        self.slot().as_ref().expect("the server runs").signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn resume(&self) {
+        self.slot().as_ref().expect("the server runs").signal(Signal::CONT);
+    }
+
+    /// Starts it again after [`Self::kill`] or [`Self::terminate`], on the same data and port.
+    ///
+    /// # Panics
+    /// It runs, or does not start.
+    pub async fn start_again(&self) {
+        assert!(self.slot().is_none(), "the server runs");
+        assert!(self.launch().await.is_ok(), "{}: its port was taken", self.name);
+    }
+
+    /// The JSON behind a path of nats-server's monitoring port, such as `/varz`; none when it
+    /// does not answer, and none of Valkey.
+    pub async fn monitoring(&self, path: &str) -> Option<Value> {
+        match self.ask {
+            Ask::Nats(monitor) => http_get(monitor, path).await,
+            Ask::Valkey(_) => None,
+        }
+    }
+
+    /// A section of Valkey's INFO, such as `commandstats`; none when it does not answer, and
+    /// none of NATS.
+    pub async fn info(&self, section: &str) -> Option<String> {
+        let Ask::Valkey(password) = &self.ask else { return None };
+        let url = format!("redis://gateway:{password}@{}/0", self.address);
+        let asked = async {
+            let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+            redis::cmd("INFO").arg(section).query_async(&mut connection).await
+        };
+        tokio::time::timeout(Duration::from_secs(2), asked).await.ok()?.ok()
+    }
+}
+
+fn port() -> u16 {
+    free_port().expect("the loopback has a free port")
+}
+
+fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// One GET of the monitoring port, whose answer is JSON.
+async fn http_get(port: u16, path: &str) -> Option<Value> {
+    let exchange = async {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+        // HTTP/1.0: the body ends with the connection
+        let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+    };
+    tokio::time::timeout(Duration::from_secs(2), exchange).await.ok()?
+}

@@ -1,0 +1,111 @@
+//! A running system and its parts.
+
+use std::path::Path;
+
+use futures::future::join_all;
+use hookmill::up::credentials::Credentials;
+use tempfile::TempDir;
+use tokio::sync::SemaphorePermit;
+
+use crate::builder::Start;
+use crate::client::Client;
+use crate::data_server::DataServer;
+use crate::service::Service;
+
+/// Lines of each log that a failed test shows.
+const SHOWN_LINES: usize = 40;
+
+/// A whole system. Everything of it ends with this value; the logs of a test that panics are
+/// shown before.
+#[derive(Debug)]
+pub struct System {
+    // in the order in which they are ended
+    pub(crate) workers: Vec<Service>,
+    pub(crate) gateways: Vec<Service>,
+    pub(crate) auth: Service,
+    pub(crate) nats: DataServer,
+    pub(crate) valkey: DataServer,
+    pub(crate) client: Client,
+    pub(crate) credentials: Credentials,
+    pub(crate) folder: TempDir,
+    pub(crate) _place: SemaphorePermit<'static>,
+}
+
+impl System {
+    /// One gateway and one worker unless told otherwise; awaiting it starts it.
+    pub fn start() -> Start {
+        Start::default()
+    }
+
+    /// The first admin at the first gateway, in the workspace `main`.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// A gateway by its number from 0 on.
+    pub fn gateway(&self, number: usize) -> &Service {
+        &self.gateways[number]
+    }
+
+    /// A worker by its number from 0 on.
+    pub fn worker(&self, number: usize) -> &Service {
+        &self.workers[number]
+    }
+
+    /// auth-service.
+    pub fn auth(&self) -> &Service {
+        &self.auth
+    }
+
+    /// nats-server.
+    pub fn nats(&self) -> &DataServer {
+        &self.nats
+    }
+
+    /// valkey-server.
+    pub fn valkey(&self) -> &DataServer {
+        &self.valkey
+    }
+
+    /// Every password of this system.
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// The folder of all its data.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// All services, whether they run or not.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.workers.iter().chain(&self.gateways).chain([&self.auth])
+    }
+
+    pub(crate) async fn ready(&self) {
+        join_all(self.services().map(Service::ready)).await;
+    }
+
+    /// The last lines of every log, as one text.
+    pub fn last_words(&self) -> String {
+        let services = self.services().map(|service| (service.name(), service.log()));
+        let servers = [("nats-server", self.nats.log()), ("valkey-server", self.valkey.log())];
+        services.chain(servers).map(|(name, log)| format!("--- {name}\n{}\n", tail(log))).collect()
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
+}
+
+impl Drop for System {
+    #[expect(clippy::print_stderr, reason = "a failed test shows what its processes logged")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.last_words());
+        }
+    }
+}
