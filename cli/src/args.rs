@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::api::Api;
 use crate::failure::Failure;
 use crate::output::Format;
-use crate::render::{NatsConfig, Provision, Secrets, ValkeyConfig};
+use crate::render::{FirstAdmin, NatsConfig, Provision, Secrets, ValkeyConfig};
 use crate::up::UpArgs;
 use crate::verbs::{logs::Logs, run::Run, script::Script, token::Token};
 
@@ -61,6 +61,9 @@ pub enum Verb {
     /// Make or update the streams of an installation, once before its services start
     #[command(display_order = 100)]
     Provision(Provision),
+    /// Make the first admin of an installation, once after `provision`
+    #[command(display_order = 100)]
+    FirstAdmin(FirstAdmin),
 }
 
 /// Where and as whom to call.
@@ -94,10 +97,15 @@ impl Cli {
     pub fn api(&self) -> Result<Api, Failure> {
         let Client { base_url, token, workspace, output: _ } = &self.client;
         let given = [("--base-url", base_url), ("--token", token), ("--workspace", workspace)];
-        let missing: Vec<&str> =
-            given.iter().filter(|(_, value)| value.as_deref().is_none_or(str::is_empty)).map(|(flag, _)| *flag).collect();
+        let missing: Vec<&str> = given
+            .iter()
+            .filter(|(_, value)| value.as_deref().is_none_or(str::is_empty))
+            .map(|(flag, _)| *flag)
+            .collect();
         match (base_url, token, workspace) {
-            (Some(base), Some(token), Some(workspace)) if missing.is_empty() => Api::new(base, token, workspace),
+            (Some(base), Some(token), Some(workspace)) if missing.is_empty() => {
+                Api::new(base, token, workspace)
+            }
             _ => Err(Failure::Usage(format!(
                 "{} missing: run `source .hookmill/env` first, or give the flags",
                 missing.join(", ")
@@ -119,7 +127,17 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let cli = Cli::parse_from(["hookmill", "token", "list", "--base-url", "http://h", "--token", "", "--workspace", "w"]);
+        let cli = Cli::parse_from([
+            "hookmill",
+            "token",
+            "list",
+            "--base-url",
+            "http://h",
+            "--token",
+            "",
+            "--workspace",
+            "w",
+        ]);
         let Err(error) = cli.api() else { panic!("there is no token") };
         assert!(error.to_string().starts_with("--token missing: "), "{error}");
         assert_eq!(error.exit_code(), 2);

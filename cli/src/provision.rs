@@ -30,9 +30,8 @@ pub async fn provision(streams: &Streams) -> anyhow::Result<()> {
     let broker = connect(streams).await?;
     let profile = catalog::Profile { replicas: streams.replicas };
     // each waits for the disk: side by side they wait once
-    let catalog = async {
-        catalog::provision(&broker, profile).await.context("cannot make the catalog's streams")
-    };
+    let catalog =
+        async { catalog::provision(&broker, profile).await.context("cannot make the catalog's streams") };
     let jobs = async {
         let made = job_queue::provision(&broker, streams.replicas, streams.max_queue_bytes).await;
         made.context("cannot make the job streams")

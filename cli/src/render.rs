@@ -3,20 +3,26 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use broker::permissions::{AUTH_SERVICE, GATEWAY, PROVISION, WORKER};
 use lifecycle::Secret;
+use proto::WorkspaceId;
 
 use crate::failure::Failure;
 use crate::output;
 use crate::provision::{Streams, provision};
+use crate::up::admin;
 use crate::up::credentials::Credentials;
 use crate::up::nats::{self, NatsSettings};
-use crate::up::profile::Profile;
-use crate::up::valkey::{self, ValkeySettings};
 use crate::up::private_file;
+use crate::up::profile::Profile;
 use crate::up::service_settings::{Addresses, settings};
+use crate::up::valkey::{self, ValkeySettings};
+
+/// How long NATS may take to answer the first admin.
+const ADMIN_WITHIN: Duration = Duration::from_secs(30);
 
 /// What both configurations need.
 #[derive(Clone, Debug, clap::Args)]
@@ -104,6 +110,53 @@ pub struct Provision {
     max_queue_bytes: i64,
 }
 
+/// `hookmill first-admin`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct FirstAdmin {
+    /// NATS, such as nats://nats:4222
+    #[arg(long, value_name = "URL")]
+    nats_url: String,
+    /// File with the password of the NATS user `auth-service`
+    #[arg(long, value_name = "FILE")]
+    nats_password_file: PathBuf,
+    /// The admin's email address
+    #[arg(long, default_value = "admin@hookmill.local")]
+    email: String,
+    /// The first workspace
+    #[arg(long, default_value = "main", value_name = "ID", id = "first_workspace")]
+    first_workspace: WorkspaceId,
+    /// File for the token, mode 0600; stdout by default
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl FirstAdmin {
+    /// Makes the first admin when there is none, and hands out its token, this once.
+    ///
+    /// # Errors
+    /// The password cannot be read, NATS is not there, or the file cannot be written.
+    pub async fn run(self) -> Result<(), Failure> {
+        let password = secret_in(&self.nats_password_file)?;
+        let catalog = admin::open_catalog(&self.nats_url, &password).await?;
+        let making = admin::first_token(&catalog, &self.email, &self.first_workspace);
+        let made = tokio::time::timeout(ADMIN_WITHIN, making).await;
+        let made = made.with_context(|| {
+            format!("no answer from NATS at {} within {} s", self.nats_url, ADMIN_WITHIN.as_secs())
+        })??;
+        match (made, self.out) {
+            (Some(bearer), Some(path)) => write(&path, bearer.expose()),
+            (Some(bearer), None) => {
+                output::line(bearer.expose());
+                Ok(())
+            }
+            (None, _) => {
+                output::note("there is an admin already\n");
+                Ok(())
+            }
+        }
+    }
+}
+
 impl NatsConfig {
     /// Writes nats-server's configuration.
     ///
@@ -120,13 +173,11 @@ impl NatsConfig {
             profile: self.common.profile,
         };
         let text = nats::render(&settings, &credentials);
-        match self.out {
-            Some(path) => write(&path, &text),
-            None => {
-                output::raw(&text);
-                Ok(())
-            }
+        if let Some(path) = self.out {
+            return write(&path, &text);
         }
+        output::raw(&text);
+        Ok(())
     }
 }
 
@@ -171,11 +222,10 @@ impl Provision {
     /// # Errors
     /// The password cannot be read, NATS is not there, or refuses.
     pub async fn run(self) -> Result<(), Failure> {
-        let file = &self.nats_password_file;
-        let password = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let password = secret_in(&self.nats_password_file)?;
         let streams = Streams {
             url: self.nats_url,
-            password: Secret::new(password.trim_end().to_owned()),
+            password: Secret::new(password),
             replicas: usize::from(self.replicas),
             max_queue_bytes: self.max_queue_bytes,
         };
@@ -187,6 +237,11 @@ impl Common {
     fn load(&self) -> Result<Credentials, Failure> {
         load(&self.credentials)
     }
+}
+
+fn secret_in(file: &Path) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(text.trim_end().to_owned())
 }
 
 fn load(folder: &Path) -> Result<Credentials, Failure> {

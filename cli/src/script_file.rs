@@ -42,7 +42,9 @@ pub enum Unclear {
     #[error("the language of {0} is not clear from its name; give it with --language")]
     Language(String),
     /// The file is not below a folder `f` or `u`.
-    #[error("the script's path is not clear from {0}, which is not below a folder f/ or u/; give it with --path")]
+    #[error(
+        "the script's path is not clear from {0}, which is not below a folder f/ or u/; give it with --path"
+    )]
     Path(String),
 }
 
@@ -78,7 +80,8 @@ pub fn path(file: &Path) -> Result<ScriptPath, Unclear> {
 fn below_a_root(file: &Path) -> Option<ScriptPath> {
     let name = stem(&file_name(file)).to_owned();
     let folders = file.parent()?.components().filter(|part| *part != Component::CurDir);
-    let mut parts: Vec<String> = folders.map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+    let mut parts: Vec<String> =
+        folders.map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
     parts.push(name);
     // the innermost folder that makes a path: /home/u/work/f/tools/x.py is f/tools/x
     let starts = (0..parts.len()).rev().filter(|at| matches!(parts[*at].as_str(), "f" | "u"));

@@ -2,7 +2,7 @@
 //! public, so that the system tests and the benchmark run the same ones with the services as
 //! processes of their own.
 
-mod admin;
+pub(crate) mod admin;
 mod args;
 pub mod credentials;
 pub mod data_folder;

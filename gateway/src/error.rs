@@ -77,7 +77,8 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let nosniff = (header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-        let mut response = (self.code.http(), (*self.headers).clone(), [nosniff], self.text()).into_response();
+        let mut response =
+            (self.code.http(), (*self.headers).clone(), [nosniff], self.text()).into_response();
         // for the middleware that answers problem+json where it is asked for
         response.extensions_mut().insert(self);
         response

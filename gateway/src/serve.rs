@@ -95,10 +95,12 @@ struct Housekeeping<'a> {
 
 impl Housekeeping<'_> {
     fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let over = self.over.clone();
+        let (over, shutdown) = (self.over.clone(), self.process.shutdown.clone());
         self.process.spawn_essential(name, async move {
             match over.run_until_cancelled(task).await {
                 None => Ok(()),
+                // the last handler took its sender along
+                Some(()) if shutdown.is_draining() => Ok(()),
                 Some(()) => anyhow::bail!("it ended while requests were served"),
             }
         });

@@ -116,7 +116,7 @@ impl Start {
 
 impl IntoFuture for Start {
     type Output = System;
-    type IntoFuture = Pin<Box<dyn Future<Output = System> + Send>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = System>>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.start())

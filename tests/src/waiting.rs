@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 /// The pause after the first try; it doubles up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_millis(5);
 /// The longest pause between two tries.
@@ -18,15 +16,17 @@ pub async fn eventually<T>(
     bound: Duration,
     mut attempt: impl AsyncFnMut() -> Option<T>,
 ) -> T {
-    let (deadline, mut pause) = (Instant::now() + bound, SHORTEST);
-    loop {
-        if let Some(value) = within(what, deadline - Instant::now(), attempt()).await {
-            return value;
+    let tries = async {
+        let mut pause = SHORTEST;
+        loop {
+            if let Some(value) = attempt().await {
+                return value;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST);
         }
-        assert!(Instant::now() < deadline, "not within {bound:?}: {what}");
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST);
-    }
+    };
+    within(what, bound, tries).await
 }
 
 /// What `event` resolves to.

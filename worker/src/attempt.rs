@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::environment::{self, Surroundings};
 use crate::execute::{Invocation, KillReason, Limits, Verdict};
 use crate::keeper::Keeper;
-use crate::log_sink::RecordLog;
+use crate::log_sink::{Fence, RecordLog};
 use crate::patience::{GaveUp, ask};
 use crate::serve::Worker;
 
@@ -83,16 +83,17 @@ async fn process(worker: &Worker, job: Job, lease: Lease, delivered: i64) {
 async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i64) -> Option<End> {
     let guess = u32::try_from(delivered).unwrap_or(1).max(1);
     let prepared = prepare(worker, keeper, job, guess).await?;
-    let attempt = match start(worker, keeper, job).await? {
-        StartAnswer::Run { attempt } => attempt,
+    let fence = match start(worker, keeper, job).await? {
+        StartAnswer::Run { attempt, log_len } => Fence { attempt, log_len },
         StartAnswer::Ended(end) | StartAnswer::Exhausted(end) => return Some(end),
     };
+    let attempt = fence.attempt;
     keeper.attempt_is(attempt);
     tracing::Span::current().record("job.attempt", attempt);
     worker.events.tell(&job.workspace, job.id, EventKind::Started).await;
     let prepared = retoken(worker, keeper, job, prepared, (guess, attempt)).await?;
     let finished = match prepared {
-        Ok(prepared) => run(worker, keeper, job, attempt, prepared).await?,
+        Ok(prepared) => run(worker, keeper, job, fence, prepared).await?,
         Err(why) => Finished::failed("ExecutionErr", &why),
     };
     record_end(worker, keeper, job, attempt, &finished).await
@@ -184,7 +185,7 @@ async fn run(
     worker: &Worker,
     keeper: &Keeper,
     job: &Arc<Job>,
-    attempt: u32,
+    fence: Fence,
     prepared: Prepared,
 ) -> Option<Finished> {
     let Prepared { script, args, token, limits } = prepared;
@@ -204,7 +205,7 @@ async fn run(
         mask: vec![token],
         limits,
     };
-    let (log, rest) = RecordLog::new(worker.records.clone(), worker.events.clone(), job.clone(), attempt);
+    let (log, rest) = RecordLog::new(worker.records.clone(), worker.events.clone(), job.clone(), fence);
     let outcome = worker.executor.run(invocation, log, keeper.kill()).await;
     let run_us = outcome.exit.map_or(0, |exit| i64::try_from(exit.wall().as_micros()).unwrap_or(i64::MAX));
     let end = end_of(outcome.verdict, &limits, keeper)?;

@@ -73,6 +73,10 @@ impl Keeper {
     pub(crate) fn attempt_is(&self, attempt: u32) {
         // a second start of the same delivery answers the same attempt
         let _ = self.shared.attempt.set(attempt);
+        // the attempt before may have been told to end, and have died with its worker
+        if attempt > 1 {
+            self.shared.bell.notify_one();
+        }
     }
 
     /// What ends the script.

@@ -24,6 +24,14 @@ pub(crate) struct RecordLog {
     rest: Rest,
 }
 
+/// What the start script answered.
+#[derive(Clone, Copy)]
+pub(crate) struct Fence {
+    pub(crate) attempt: u32,
+    /// Where the log ended then.
+    pub(crate) log_len: u64,
+}
+
 /// The last chunk, for the end script.
 #[derive(Clone, Default)]
 pub(crate) struct Rest(Arc<Mutex<String>>);
@@ -39,9 +47,11 @@ impl Rest {
 }
 
 impl RecordLog {
-    pub(crate) fn new(records: Records, events: Events, job: Arc<Job>, attempt: u32) -> (Self, Rest) {
+    pub(crate) fn new(records: Records, events: Events, job: Arc<Job>, fence: Fence) -> (Self, Rest) {
         let rest = Rest::default();
-        let log = Self { records, events, job, attempt, at: None, lost_bytes: 0, rest: rest.clone() };
+        let Fence { attempt, log_len } = fence;
+        let log =
+            Self { records, events, job, attempt, at: Some(log_len), lost_bytes: 0, rest: rest.clone() };
         (log, rest)
     }
 

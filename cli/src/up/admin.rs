@@ -5,21 +5,18 @@ use auth_service::FirstAdmin;
 use broker::permissions::AUTH_SERVICE;
 use broker::{Broker, BrokerConfig};
 use catalog::{AuditEntry, Batch, Catalog, Expect, Key, Operation, Token, kinds, now_ms};
-use proto::{Bearer, TokenId};
-
-use super::args::UpArgs;
-use super::credentials::Credentials;
+use proto::{Bearer, TokenId, WorkspaceId};
 
 /// The catalog as auth-service sees it, which alone may write accounts and tokens.
 ///
 /// # Errors
 /// The address of NATS cannot be parsed.
-pub(super) async fn open_catalog(nats_url: &str, credentials: &Credentials) -> anyhow::Result<Catalog> {
+pub(crate) async fn open_catalog(nats_url: &str, password: &str) -> anyhow::Result<Catalog> {
     let config = BrokerConfig {
         url: nats_url.to_owned(),
         user: AUTH_SERVICE.to_owned(),
-        password: credentials.nats_password(AUTH_SERVICE).to_owned(),
-        name: "hookmill up".to_owned(),
+        password: password.to_owned(),
+        name: "hookmill first admin".to_owned(),
     };
     Ok(Catalog::open(Broker::connect(config).await?, kinds::AUTH_SERVICE))
 }
@@ -28,12 +25,13 @@ pub(super) async fn open_catalog(nats_url: &str, credentials: &Credentials) -> a
 ///
 /// # Errors
 /// The email cannot be one, or NATS is away.
-pub(super) async fn first_token(catalog: &Catalog, args: &UpArgs) -> anyhow::Result<Option<Bearer>> {
-    let first = FirstAdmin {
-        email: args.email.clone(),
-        workspace: args.first_workspace.clone(),
-        workspace_name: args.first_workspace.to_string(),
-    };
+pub(crate) async fn first_token(
+    catalog: &Catalog,
+    email: &str,
+    workspace: &WorkspaceId,
+) -> anyhow::Result<Option<Bearer>> {
+    let (email, name) = (email.to_owned(), workspace.to_string());
+    let first = FirstAdmin { email, workspace: workspace.clone(), workspace_name: name };
     auth_service::bootstrap(catalog, &first).await.context("cannot make the first admin")
 }
 

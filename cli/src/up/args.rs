@@ -25,7 +25,13 @@ pub struct UpArgs {
     #[arg(long, env = "HOOKMILL_UP_LOG", default_value = "warn", value_name = "FILTER")]
     pub log: String,
     /// The first workspace, made on the first start
-    #[arg(long, env = "HOOKMILL_UP_WORKSPACE", default_value = "main", value_name = "ID", id = "first_workspace")]
+    #[arg(
+        long,
+        env = "HOOKMILL_UP_WORKSPACE",
+        default_value = "main",
+        value_name = "ID",
+        id = "first_workspace"
+    )]
     pub first_workspace: WorkspaceId,
     /// The first admin, made on the first start
     #[arg(long, env = "HOOKMILL_UP_EMAIL", default_value = "admin@hookmill.local")]

@@ -33,7 +33,8 @@ impl ClientEnv {
             ("WM_TOKEN", &self.token),
             ("WM_WORKSPACE", &self.workspace),
         ];
-        lines.iter().map(|(name, value)| format!("export {name}={}\n", quoted(value))).collect()
+        let lines = lines.map(|(name, value)| format!("export {name}={}\n", quoted(value)));
+        lines.concat()
     }
 
     /// Writes the file, mode 0600.
@@ -75,7 +76,8 @@ mod tests {
         for token in ["plain", "it's $HOME `id` \"x\" \\ ; # !", ""] {
             env(token).write(dir.path()).unwrap();
             for shell in ["sh", "bash"] {
-                let script = ". ./env; printf '%s|%s|%s' \"$BASE_INTERNAL_URL\" \"$WM_TOKEN\" \"$WM_WORKSPACE\"";
+                let script =
+                    ". ./env; printf '%s|%s|%s' \"$BASE_INTERNAL_URL\" \"$WM_TOKEN\" \"$WM_WORKSPACE\"";
                 let out = Command::new(shell).args(["-c", script]).current_dir(dir.path()).output().unwrap();
                 let expected = format!("http://127.0.0.1:8000|{token}|main");
                 assert_eq!(String::from_utf8(out.stdout).unwrap(), expected, "{shell}");

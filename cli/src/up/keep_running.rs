@@ -32,7 +32,9 @@ pub async fn keep_running(server: Server, mut handle: ServiceHandle, host: Host,
         if since.elapsed() > WELL {
             pause = SHORTEST;
         }
-        let Some(again) = stop.run_until_cancelled(start_again(&server, &host, &mut pause)).await else { return };
+        let Some(again) = stop.run_until_cancelled(start_again(&server, &host, &mut pause)).await else {
+            return;
+        };
         handle = again;
     }
 }

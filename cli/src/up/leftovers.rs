@@ -40,7 +40,8 @@ pub async fn wait_for_the_end_of(config: &Path) -> Result<(), LeftoverError> {
     for pid in started_with(config) {
         let number = pid.as_raw_nonzero().get();
         tracing::info!(process.id = number, "waiting for a server of an earlier start to end");
-        let gone = tokio::task::spawn_blocking(move || ends_in_time(pid)).await.map_err(io::Error::other)??;
+        let gone =
+            tokio::task::spawn_blocking(move || ends_in_time(pid)).await.map_err(io::Error::other)??;
         if !gone {
             return Err(LeftoverError::StillThere { pid: number, config: config.display().to_string() });
         }
@@ -57,7 +58,8 @@ fn ends_in_time(pid: Pid) -> io::Result<bool> {
     };
     let limit = Timespec::try_from(GONE_WITHIN).map_err(io::Error::other)?;
     // such a descriptor becomes readable when its process ends
-    let ready = rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit)))?;
+    let ready =
+        rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit)))?;
     Ok(ready > 0)
 }
 

@@ -48,8 +48,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.log");
         assert!(tail(&path).starts_with("(not readable"));
-        let text: String = (0..1000).map(|n| format!("line {n}\n")).collect();
-        std::fs::write(&path, text).unwrap();
+        let text: Vec<String> = (0..1000).map(|n| format!("line {n}\n")).collect();
+        std::fs::write(&path, text.concat()).unwrap();
         let tail = tail(&path);
         assert_eq!(tail.lines().count(), TAIL_LINES);
         assert!(tail.ends_with("line 999"), "{tail}");

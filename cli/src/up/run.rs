@@ -16,7 +16,7 @@ use super::args::UpArgs;
 use super::credentials::Credentials;
 use super::data_folder::DataFolder;
 use super::env_file::{self, ClientEnv};
-use super::screen::Screen;
+use super::screen::{self, Screen};
 use super::server::Ingredients;
 use super::servers::Servers;
 use super::service_settings::Addresses;
@@ -27,7 +27,8 @@ use crate::failure::Failure;
 use crate::output;
 use crate::provision::{Streams, provision};
 
-const SERVICE: Service = Service { name: "up", about: "everything on one machine", version: env!("CARGO_PKG_VERSION") };
+const SERVICE: Service =
+    Service { name: "up", about: "everything on one machine", version: env!("CARGO_PKG_VERSION") };
 
 /// From the stop being asked for to the end of everything.
 const STOP_WITHIN: &str = "30s";
@@ -68,16 +69,26 @@ fn begin(args: &UpArgs) -> anyhow::Result<(DataFolder, std::net::TcpListener)> {
     Ok((data, http))
 }
 
-async fn run(args: UpArgs, data: DataFolder, http: std::net::TcpListener, process: Process) -> anyhow::Result<()> {
+async fn run(
+    args: UpArgs,
+    data: DataFolder,
+    http: std::net::TcpListener,
+    process: Process,
+) -> anyhow::Result<()> {
     let http = TcpListener::from_std(http)?;
     let host = Host::new().context("cannot start threads")?;
     let credentials = Credentials::load_or_generate(data.path())?;
     let from = Ingredients { folder: data.path(), credentials: &credentials, profile: args.profile };
-    let servers = Servers::start(&host, from).await?;
+    let servers = Servers::start(&host, from).await.inspect_err(complain)?;
     let up = Up { args, data, credentials };
-    let ended = up.serve(&servers, http, &process).await;
+    let ended = up.serve(&servers, http, &process).await.inspect_err(complain);
     servers.stop().await;
     ended
+}
+
+/// Says it to the person too: the log line is for machines, and its lines may be escaped.
+fn complain(error: &anyhow::Error) {
+    output::complain(&format!("{error:#}"));
 }
 
 struct Up {
@@ -89,7 +100,18 @@ struct Up {
 /// The token a first screen needs.
 struct AdminToken {
     token: String,
-    new: bool,
+    origin: Origin,
+}
+
+/// Where the token comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// The first start.
+    First,
+    /// `--reset-token`.
+    Reset,
+    /// The env file.
+    Kept,
 }
 
 impl Up {
@@ -98,7 +120,12 @@ impl Up {
         self.provision(servers).await?;
         let token = self.token(servers).await?;
         let languages = languages();
-        let start = Start { args: &self.args, data: &self.data, credentials: &self.credentials, languages: &languages };
+        let start = Start {
+            args: &self.args,
+            data: &self.data,
+            credentials: &self.credentials,
+            languages: &languages,
+        };
         let addresses = Addresses {
             nats_url: servers.nats_url(),
             valkey: servers.valkey.addr().to_string(),
@@ -107,6 +134,7 @@ impl Up {
         let services = Services::start(process, start, addresses, http).await?;
         let greeted = process.shutdown.until_drain(self.greet(&services, &base_url, token, &languages)).await;
         if let Some(Err(error)) = greeted {
+            complain(&error);
             process.fail(error);
         }
         process.shutdown.draining().await;
@@ -128,13 +156,18 @@ impl Up {
 
     /// The first admin's token on the first start, a new one when asked for, else that of the file.
     async fn token(&self, servers: &Servers) -> anyhow::Result<Option<AdminToken>> {
-        let catalog = admin::open_catalog(&servers.nats_url(), &self.credentials).await?;
-        let mut made = admin::first_token(&catalog, &self.args).await?;
+        let password = self.credentials.nats_password(broker::permissions::AUTH_SERVICE);
+        let catalog = admin::open_catalog(&servers.nats_url(), password).await?;
+        let mut made = admin::first_token(&catalog, &self.args.email, &self.args.first_workspace)
+            .await?
+            .map(|bearer| (bearer, Origin::First));
         if made.is_none() && self.args.reset_token {
-            made = Some(admin::new_token(&catalog).await?);
+            made = Some((admin::new_token(&catalog).await?, Origin::Reset));
         }
-        let kept = || env_file::read_token(self.data.path()).map(|token| AdminToken { token, new: false });
-        Ok(made.map(|bearer| AdminToken { token: bearer.expose().to_owned(), new: true }).or_else(kept))
+        let made = made.map(|(bearer, origin)| AdminToken { token: bearer.expose().to_owned(), origin });
+        let kept =
+            || env_file::read_token(self.data.path()).map(|token| AdminToken { token, origin: Origin::Kept });
+        Ok(made.or_else(kept))
     }
 
     /// Waits until everything answers, leaves the example and the env file, and says so.
@@ -145,41 +178,54 @@ impl Up {
         token: Option<AdminToken>,
         languages: &[Language],
     ) -> anyhow::Result<()> {
-        let Some(AdminToken { token, new }) = token else { return self.greet_without_token(base_url) };
-        let env = ClientEnv {
-            base_url: base_url.to_owned(),
-            token,
-            workspace: self.args.first_workspace.to_string(),
+        let Some(AdminToken { token, origin }) = token else {
+            in_time(services.ready()).await?;
+            self.greet_without_token(base_url);
+            return Ok(());
         };
-        // before the services, so that the token is not lost when one fails
+        let workspace = self.args.first_workspace.to_string();
+        let env = ClientEnv { base_url: base_url.to_owned(), token, workspace };
+        // before anything can fail: the token is known nowhere else
         env.write(self.data.path()).context("cannot write the env file")?;
         let api = Api::new(base_url, &env.token, &env.workspace)?;
-        tokio::time::timeout(READY_WITHIN, async { services.ready().await; answers(&api).await })
-            .await
-            .with_context(|| format!("the services did not answer within {} s", READY_WITHIN.as_secs()))??;
-        let example = self.example(&api, new, languages).await?;
-        let screen = Screen { env: &env, data: &self.args.data, new_token: new, example: example.then_some(example::PATH) };
+        in_time(services.ready()).await?;
+        in_time(answers(&api)).await??;
+        let example = example(&api, origin, languages).await?;
+        let screen = Screen {
+            env: &env,
+            data: &self.args.data,
+            new_token: origin != Origin::Kept,
+            program: &screen::program(),
+            example: example.then_some(example::PATH),
+        };
         output::raw(&screen.render());
         Ok(())
     }
 
-    fn greet_without_token(&self, base_url: &str) -> anyhow::Result<()> {
+    fn greet_without_token(&self, base_url: &str) {
         let file = self.args.data.join(env_file::FILE);
         output::raw(&format!(
-            "\nHookmill is ready on {base_url}\n\n  Token   {} is lost: stop, then `hookmill up --reset-token` makes a new one\n\n",
-            file.display()
+            "\nHookmill is ready on {base_url}\n\n  Token   {} is lost: stop, then `{} up --reset-token` makes a new one\n\n",
+            file.display(),
+            screen::program(),
         ));
-        Ok(())
     }
+}
 
-    /// Whether there is the example: deployed when the token is new, so that who deletes it stays rid of it.
-    async fn example(&self, api: &Api, new: bool, languages: &[Language]) -> Result<bool, Failure> {
-        if new {
-            return example::deploy_in_one_of(api, languages).await;
+/// Whether there is the example. It is deployed on the first start alone: who removes it stays rid of it.
+async fn example(api: &Api, origin: Origin, languages: &[Language]) -> Result<bool, Failure> {
+    match origin {
+        Origin::First => example::deploy_in_one_of(api, languages).await,
+        Origin::Reset | Origin::Kept => {
+            let at = format!("scripts/get/p/{}", example::PATH);
+            Ok(api.here(Method::GET, &at).find::<serde_json::Value>().await?.is_some())
         }
-        let at = format!("scripts/get/p/{}", example::PATH);
-        Ok(api.here(Method::GET, &at).find::<serde_json::Value>().await?.is_some())
     }
+}
+
+async fn in_time<T>(event: impl Future<Output = T>) -> anyhow::Result<T> {
+    let bound = tokio::time::timeout(READY_WITHIN, event).await;
+    bound.with_context(|| format!("the services did not answer within {} s", READY_WITHIN.as_secs()))
 }
 
 /// What runs here, as far as the programs are there.
@@ -195,9 +241,13 @@ async fn answers(api: &Api) -> anyhow::Result<()> {
     loop {
         match api.here(Method::GET, "users/whoami").text().await {
             Ok(_) => return Ok(()),
-            Err(Failure::Refused { status: 503, .. } | Failure::Unreachable { .. }) => tokio::time::sleep(PAUSE).await,
+            Err(Failure::Refused { status: 503, .. } | Failure::Unreachable { .. }) => {
+                tokio::time::sleep(PAUSE).await;
+            }
             Err(Failure::Refused { status: 401, .. }) => {
-                bail!("the token in the env file is not valid any more: `hookmill up --reset-token` makes a new one")
+                bail!(
+                    "the token in the env file is not valid any more: `hookmill up --reset-token` makes a new one"
+                )
             }
             Err(other) => return Err(other.into()),
         }

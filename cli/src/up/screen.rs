@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::env_file::{self, ClientEnv};
-use super::example;
+use super::{example, tools};
 
 /// What there is to say.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(super) struct Screen<'a> {
     pub(super) data: &'a Path,
     /// Whether the token is new, so that it is shown this once.
     pub(super) new_token: bool,
+    /// How this program is called here.
+    pub(super) program: &'a str,
     /// The example that is there to be called, if any language runs.
     pub(super) example: Option<&'a str>,
 }
@@ -26,31 +28,44 @@ impl Screen<'_> {
         let env_file = self.data.join(env_file::FILE);
         let mut text = format!("\nHookmill is ready on {base_url}, workspace {workspace}\n\n");
         // writing to a string cannot fail
-        let _ = match self.new_token {
-            true => writeln!(text, "  Token   {token}\n          (shown this once; kept in {})", env_file.display()),
-            false => writeln!(text, "  Token   in {}: source {}", env_file.display(), word(&env_file)),
+        let _ = if self.new_token {
+            writeln!(text, "  Token   {token}\n          (shown this once; kept in {})", env_file.display())
+        } else {
+            writeln!(text, "  Token   in {}", env_file.display())
         };
         if let Some(path) = self.example {
             let _ = writeln!(text, "  Try     {}", self.curl(path, &env_file));
         }
-        let _ = writeln!(text, "  Shell   source {} && hookmill --help", word(&env_file));
-        let _ = writeln!(text, "  Logs    {} for NATS and Valkey, ours here", self.data.join("log").display());
+        let _ = writeln!(text, "  Shell   source {} && {} --help", word(&env_file), self.program);
+        let _ =
+            writeln!(text, "  Logs    {} for NATS and Valkey, ours here", self.data.join("log").display());
         text.push_str("  Stop    Ctrl-C\n\n");
         text
     }
 
     fn curl(&self, path: &str, env_file: &Path) -> String {
         let ClientEnv { base_url, token, workspace } = self.env;
-        let (before, token) = match self.new_token {
-            true => (String::new(), token.as_str()),
-            false => (format!("source {} && ", word(env_file)), "$WM_TOKEN"),
+        let (before, token) = if self.new_token {
+            (String::new(), token.as_str())
+        } else {
+            (format!("source {} && ", word(env_file)), "$WM_TOKEN")
         };
         format!(
-            "{before}curl -s -H \"Authorization: Bearer {token}\" --json '{}' \
-             {base_url}/api/w/{workspace}/jobs/run_wait_result/p/{path}",
+            "{before}curl -s {base_url}/api/w/{workspace}/jobs/run_wait_result/p/{path} \
+             -H \"Authorization: Bearer {token}\" -H 'Content-Type: application/json' -d '{}'",
             example::ARGS
         )
     }
+}
+
+/// How to call this program from here: its name when the PATH has it, else where it lies.
+pub(super) fn program() -> String {
+    let Ok(program) = std::env::current_exe() else { return "hookmill".into() };
+    if tools::on_path("hookmill").and_then(|found| found.canonicalize().ok()) == program.canonicalize().ok() {
+        return "hookmill".into();
+    }
+    let here = std::env::current_dir().ok();
+    word(here.and_then(|here| program.strip_prefix(here).ok()).unwrap_or(&program))
 }
 
 /// One word of a shell; what needs no quotes gets none.
@@ -72,7 +87,7 @@ mod tests {
     fn text(data: &str, new_token: bool) -> String {
         let env = env();
         let example = Some("f/examples/hello");
-        Screen { env: &env, data: Path::new(data), new_token, example }.render()
+        Screen { env: &env, data: Path::new(data), new_token, program: "hookmill", example }.render()
     }
 
     #[test]

@@ -33,7 +33,9 @@ impl Servers {
         let valkey = start_on_free_port(host, |port| Server::valkey(from, port));
         let (nats, valkey) = tokio::try_join!(nats, valkey)?;
         let (mut keepers, stop) = (JoinSet::new(), CancellationToken::new());
-        for (server, handle) in [&nats, &valkey].map(|(server, _)| server.clone()).into_iter().zip([nats.1, valkey.1]) {
+        for (server, handle) in
+            [&nats, &valkey].map(|(server, _)| server.clone()).into_iter().zip([nats.1, valkey.1])
+        {
             keepers.spawn(keep_running(server, handle, host.clone(), stop.clone()));
         }
         Ok(Self { nats: nats.0, valkey: valkey.0, keepers, stop })

@@ -29,7 +29,8 @@ pub struct Setting {
 
 /// The settings of `auth-service`, `gateway`, `worker` or `provision`; none of any other.
 pub fn settings(service: &str, credentials: &Credentials, addresses: &Addresses) -> Vec<Setting> {
-    let nats = [plain("nats-url", &addresses.nats_url), secret("nats-password", credentials.nats_password(service))];
+    let nats =
+        [plain("nats-url", &addresses.nats_url), secret("nats-password", credentials.nats_password(service))];
     let own = match service {
         PROVISION => Vec::new(),
         AUTH_SERVICE => vec![

@@ -37,7 +37,8 @@ pub fn search_path() -> Option<String> {
     std::env::var_os("PATH")?.into_string().ok()
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
+/// The program on the PATH alone.
+pub(super) fn on_path(name: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH")?;
     std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| runs(path))
 }

@@ -134,7 +134,9 @@ fn body(script: &NewScript, before: Option<&Map<String, Value>>, parent: Option<
         "content": script.content, "language": script.language.as_str(),
     });
     for key in KEPT {
-        if let Some(value) = before.and_then(|before| before.get(key)).filter(|value| !value.is_null()) {
+        let value = before.and_then(|before| before.get(key));
+        // what every script is by default is left out, as in a first version
+        if let Some(value) = value.filter(|value| !value.is_null() && **value != "script") {
             body[key] = value.clone();
         }
     }
@@ -172,14 +174,16 @@ mod tests {
 
     #[test]
     fn a_next_version_keeps_settings() {
-        let before = json!({"hash":"00ff","summary":"old","tag":"gpu","timeout":null,"content":"old","lock":"x"});
+        let before = json!({"hash":"00ff","summary":"old","tag":"gpu","timeout":null,"kind":"script","content":"old","lock":"x"});
         let before = before.as_object().unwrap();
         let kept = body(&script(None), Some(before), Some("00ff"));
         assert_eq!(kept["summary"], "old");
         assert_eq!(kept["tag"], "gpu");
         assert_eq!(kept["content"], "echo 1");
         assert_eq!((&kept["parent_hash"], &kept["auto_parent"]), (&json!("00ff"), &json!(true)));
-        assert!(kept.get("timeout").is_none() && kept.get("lock").is_none());
+        for key in ["timeout", "kind", "lock"] {
+            assert!(kept.get(key).is_none(), "{key}");
+        }
         assert_eq!(body(&script(Some("new")), Some(before), Some("00ff"))["summary"], "new");
     }
 }

@@ -7,19 +7,24 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 /// One command as a Valkey user: the first line of the answer, or what was refused.
-pub async fn ask(addr: SocketAddr, user: &str, password: &str, command: &[&str]) -> Result<String, String> {
+pub(crate) async fn ask(
+    addr: SocketAddr,
+    user: &str,
+    password: &str,
+    command: &[&str],
+) -> Result<String, String> {
     let mut stream = open(addr).await?;
     exchange(&mut stream, &["AUTH", user, password]).await?;
     exchange(&mut stream, command).await
 }
 
 /// One command without a word about who asks.
-pub async fn ask_unnamed(addr: SocketAddr, command: &[&str]) -> Result<String, String> {
+pub(crate) async fn ask_unnamed(addr: SocketAddr, command: &[&str]) -> Result<String, String> {
     exchange(&mut open(addr).await?, command).await
 }
 
 /// Connects to NATS as a user: what the server said of itself, or what was refused.
-pub async fn greet_nats(addr: SocketAddr, user: &str, password: &str) -> Result<String, String> {
+pub(crate) async fn greet_nats(addr: SocketAddr, user: &str, password: &str) -> Result<String, String> {
     let mut stream = open(addr).await?;
     let info = line(&mut stream).await?;
     let me = serde_json::json!({ "user": user, "pass": password, "verbose": false, "protocol": 1 });
@@ -36,10 +41,8 @@ async fn open(addr: SocketAddr) -> Result<BufReader<TcpStream>, String> {
 }
 
 async fn exchange(stream: &mut BufReader<TcpStream>, command: &[&str]) -> Result<String, String> {
-    let mut text = format!("*{}\r\n", command.len());
-    for word in command {
-        text += &format!("${}\r\n{word}\r\n", word.len());
-    }
+    let words = command.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+    let text = format!("*{}\r\n{}", command.len(), words.collect::<Vec<_>>().concat());
     stream.write_all(text.as_bytes()).await.map_err(|error| error.to_string())?;
     let first = line(stream).await?;
     match first.split_at_checked(1) {

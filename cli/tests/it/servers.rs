@@ -26,7 +26,8 @@ async fn read(server: &Server, data: &Data) -> Result<String, String> {
 async fn a_restart_keeps_data_and_port() {
     let data = Data::new();
     let host = host();
-    let (server, handle) = start_on_free_port(&host, |port| Server::valkey(data.ingredients(), port)).await.unwrap();
+    let (server, handle) =
+        start_on_free_port(&host, |port| Server::valkey(data.ingredients(), port)).await.unwrap();
     write(&server, &data, "kept").await;
     handle.stop(GRACE).await.unwrap();
     let handle = server.start(&host).await.unwrap();
@@ -38,12 +39,17 @@ async fn a_restart_keeps_data_and_port() {
 async fn a_server_that_dies_is_started_again_on_its_port() {
     let data = Data::new();
     let host = host();
-    let (server, mut handle) = start_on_free_port(&host, |port| Server::valkey(data.ingredients(), port)).await.unwrap();
+    let (server, mut handle) =
+        start_on_free_port(&host, |port| Server::valkey(data.ingredients(), port)).await.unwrap();
     write(&server, &data, "kept").await;
     let pid = handle.started().await.unwrap();
     let stop = CancellationToken::new();
     let keeper = tokio::spawn(keep_running(server.clone(), handle, host.clone(), stop.clone()));
-    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(pid).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
     let again = tokio::time::timeout(Duration::from_secs(20), async {
         while read(&server, &data).await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;

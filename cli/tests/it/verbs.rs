@@ -77,7 +77,8 @@ fn configurations_are_rendered_for_other_machines() {
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let (credentials, conf) = (path("credentials"), path("out/nats.conf"));
     let nats = ["nats-config", "--credentials", &credentials, "--out", &conf];
-    let valkey = ["valkey-config", "--credentials", &credentials, "--out", &path("out"), "--seen-as", "/etc/valkey"];
+    let valkey =
+        ["valkey-config", "--credentials", &credentials, "--out", &path("out"), "--seen-as", "/etc/valkey"];
     let secrets = ["secrets", "--credentials", &credentials, "--out", &path("secrets")];
     for args in [&nats[..], &valkey, &secrets] {
         let out = hookmill(args);
@@ -88,7 +89,10 @@ fn configurations_are_rendered_for_other_machines() {
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
     let password = std::fs::read_to_string(path("secrets/worker/nats-password")).unwrap();
-    assert!(std::fs::read_to_string(conf).unwrap().contains(&format!("\"{password}\"")), "one set of credentials");
+    assert!(
+        std::fs::read_to_string(conf).unwrap().contains(&format!("\"{password}\"")),
+        "one set of credentials"
+    );
     let valkey = std::fs::read_to_string(path("out/valkey.conf")).unwrap();
     assert!(valkey.contains("aclfile \"/etc/valkey/valkey.acl\""), "{valkey}");
 }

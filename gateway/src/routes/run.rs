@@ -75,9 +75,10 @@ pub(crate) async fn wait_by_hash(
     run_and_wait(app, Target::Hash(hash), request).await
 }
 
-/// HEAD makes no job: 200 and nothing.
-pub(crate) async fn head(_: Caller) -> StatusCode {
-    StatusCode::OK
+/// HEAD makes no job: 200 and nothing, for whom GET would run.
+pub(crate) async fn head(caller: Caller) -> ApiResult<StatusCode> {
+    refuse_cookie_get(&Method::HEAD, &caller)?;
+    Ok(StatusCode::OK)
 }
 
 /// OPTIONS needs no token: CORS preflight, and the CloudEvents handshake.

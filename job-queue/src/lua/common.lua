@@ -27,4 +27,6 @@ end
 local function index(id, created_us)
   redis.call('ZADD', KEYS[2], created_us, id)
   redis.call('ZADD', KEYS[3], created_us, id)
+  -- an earlier job's end may have given the path's index an expiry this one would outlive
+  redis.call('PERSIST', KEYS[3])
 end

@@ -6,7 +6,7 @@ if terminal(state) then
 end
 -- the same call again after a lost reply: the attempt it has already counted
 if state == 'running' and redis.call('HGET', KEYS[1], 'nonce') == ARGV[2] then
-  return {'run', redis.call('HGET', KEYS[1], 'attempt')}
+  return {'run', redis.call('HGET', KEYS[1], 'attempt'), redis.call('HGET', KEYS[1], 'log_len') or '0'}
 end
 local attempt = redis.call('HINCRBY', KEYS[1], 'attempt', 1)
 redis.call('HSET', KEYS[1], 'envelope', ARGV[5], 'created_us', ARGV[6])
@@ -20,4 +20,4 @@ end
 redis.call('HSET', KEYS[1], 'state', 'running', 'nonce', ARGV[2], 'worker', ARGV[3], 'started_us', ARGV[4])
 redis.call('ZADD', KEYS[4], ARGV[4], ARGV[1])
 append_log(ARGV[9], ARGV[10])
-return {'run', attempt}
+return {'run', attempt, redis.call('HGET', KEYS[1], 'log_len') or '0'}

@@ -29,6 +29,8 @@ pub enum StartAnswer {
     Run {
         /// Counted from 1.
         attempt: u32,
+        /// Where the log ends now, in UTF-16 units: the next chunk goes there.
+        log_len: u64,
     },
     /// It has ended already: repeat the after-effects and acknowledge.
     Ended(End),
@@ -199,10 +201,7 @@ fn inline_args(job: &Job) -> &[u8] {
 
 fn start_answer(answer: &[redis::Value], exhausted: End) -> Result<StartAnswer, StoreError> {
     match text(answer, 0)?.as_str() {
-        "run" => {
-            let attempt = text(answer, 1)?;
-            attempt.parse().map(|attempt| StartAnswer::Run { attempt }).map_err(|_| unexpected(&attempt))
-        }
+        "run" => Ok(StartAnswer::Run { attempt: number(answer, 1)?, log_len: number(answer, 2)? }),
         "ended" => end(answer).map(StartAnswer::Ended),
         "exhausted" => Ok(StartAnswer::Exhausted(exhausted)),
         other => Err(unexpected(other)),
@@ -222,6 +221,11 @@ fn end(answer: &[redis::Value]) -> Result<End, StoreError> {
 fn text(answer: &[redis::Value], place: usize) -> Result<String, StoreError> {
     let value = answer.get(place).ok_or_else(|| unexpected("a shorter answer"))?;
     redis::from_redis_value_ref(value).map_err(|error| StoreError::Answer(error.to_string()))
+}
+
+fn number<T: std::str::FromStr>(answer: &[redis::Value], place: usize) -> Result<T, StoreError> {
+    let text = text(answer, place)?;
+    text.parse().map_err(|_| unexpected(&text))
 }
 
 fn unexpected(what: &str) -> StoreError {

@@ -46,6 +46,9 @@ fn jobs(replicas: usize, max_bytes: i64) -> stream::Config {
         discard: stream::DiscardPolicy::New,
         storage: stream::StorageType::File,
         max_bytes,
+        // one message per job id, by the server's own rule: the dedupe window forgets
+        max_messages_per_subject: 1,
+        discard_new_per_subject: true,
         max_message_size: 1024 * 1024,
         duplicate_window: Duration::from_mins(2),
         allow_direct: true,

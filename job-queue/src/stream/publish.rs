@@ -99,7 +99,9 @@ fn other(error: &JsError) -> PublishError {
         "resource limits exceeded",
         "insufficient resources",
     ];
-    if full.iter().any(|phrase| text.contains(phrase)) {
+    if text.contains("maximum messages per subject exceeded") {
+        PublishError::Duplicate
+    } else if full.iter().any(|phrase| text.contains(phrase)) {
         PublishError::Full
     } else {
         PublishError::Unanswered(format!("{error} ({text})"))

@@ -101,7 +101,7 @@ async fn of_a_start_and_a_cancellation_at_once_exactly_one_wins() {
         let (started, asked) = tokio::join!(begins, cancels);
         let renewal = worker.renew(&job.workspace, job.id, 1).await.unwrap();
         match (started, asked.unwrap()) {
-            (StartAnswer::Run { attempt: 1 }, CancelAnswer::Running(Some(told))) => {
+            (StartAnswer::Run { attempt: 1, .. }, CancelAnswer::Running(Some(told))) => {
                 assert_eq!((told, renewal), (id.clone(), Renewal::Canceled(eve())));
                 ran += 1;
             }

@@ -15,7 +15,7 @@ async fn store() -> (Valkey, Records, InstanceId) {
 
 fn attempt_of(answer: &StartAnswer) -> u32 {
     match answer {
-        StartAnswer::Run { attempt } => *attempt,
+        StartAnswer::Run { attempt, .. } => *attempt,
         StartAnswer::Ended(_) | StartAnswer::Exhausted(_) => panic!("not run: {answer:?}"),
     }
 }

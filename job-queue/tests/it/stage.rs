@@ -174,7 +174,7 @@ impl Worker {
     /// Starts a job that is expected to run.
     pub(crate) async fn run(&self, job: &Job) -> u32 {
         match self.start(job).await {
-            StartAnswer::Run { attempt } => attempt,
+            StartAnswer::Run { attempt, .. } => attempt,
             other => panic!("not run: {other:?}"),
         }
     }
@@ -183,7 +183,7 @@ impl Worker {
     pub(crate) async fn complete(&self, delivery: &Delivery) {
         let job = delivery.job.as_ref().expect("a readable envelope");
         let end = match self.start(job).await {
-            StartAnswer::Run { attempt } => {
+            StartAnswer::Run { attempt, .. } => {
                 let end = success("1");
                 let answer = finish(&self.records, job, attempt, &end).await;
                 assert!(matches!(answer, EndAnswer::Written), "{answer:?}");

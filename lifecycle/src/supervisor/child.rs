@@ -138,10 +138,11 @@ impl Supervised {
         let ended = self.until_main_ended(&mut socket, signals);
         kill_all(self.main);
         let (status, exited_ns) = ended?;
-        match &mut socket {
-            Some(socket) => send(socket, &Report::Ended(self.account(status, exited_ns)?)),
-            None => Ok(()),
+        if let Some(socket) = &mut socket {
+            // a host that went away just now needs no report
+            let _ = send(socket, &Report::Ended(self.account(status, exited_ns)?));
         }
+        Ok(())
     }
 
     /// When memory runs out the command goes first, not its worker.

@@ -1,3 +1,14 @@
 //! The whole system, in separate processes, as its users see it.
 
+mod arguments;
+mod bad_input;
+mod deno_fetch;
+mod endings;
+mod gate;
+mod jobs;
+mod python_client;
+mod scripts;
+// mod secrets;
+mod tokens;
+// mod up;
 mod webhooks;

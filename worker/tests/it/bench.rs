@@ -174,19 +174,23 @@ pub(crate) fn lives(pid: &str) -> bool {
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
 }
 
-/// A process that is about to end; not ours, so it is watched by its pidfd.
-pub(crate) struct Doomed(std::os::fd::OwnedFd);
+/// A process that is about to end, or has; not ours, so it is watched by its pidfd.
+pub(crate) struct Doomed(Option<std::os::fd::OwnedFd>);
 
 impl Doomed {
     pub(crate) fn watch(pid: &str) -> Self {
         let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
-        Self(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap())
+        match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
+            Err(rustix::io::Errno::SRCH) => Self(None),
+            other => Self(Some(other.unwrap())),
+        }
     }
 
     pub(crate) async fn gone(self) {
+        let Some(pidfd) = self.0 else { return };
         let wait = move || {
             let bound = rustix::event::Timespec::try_from(BOUND).unwrap();
-            let mut fds = [rustix::event::PollFd::new(&self.0, rustix::event::PollFlags::IN)];
+            let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
             rustix::event::poll(&mut fds, Some(&bound)).unwrap()
         };
         assert_eq!(tokio::task::spawn_blocking(wait).await.unwrap(), 1, "it lives on");

@@ -190,11 +190,16 @@ async fn a_stubborn_command_is_killed_after_its_grace() {
 
 #[tokio::test]
 async fn terminal_signals_do_not_reach_a_supervisor() {
-    let mut running = start("echo $PPID; read -r _ < <(sleep 0.5); echo alive").await;
+    let folder = tempfile::tempdir().unwrap();
+    let go = folder.path().join("go");
+    let mode = rustix::fs::Mode::RWXU;
+    rustix::fs::mknodat(rustix::fs::CWD, &go, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let mut running = start(&format!("echo $PPID; read -r _ < {}; echo alive", go.display())).await;
     let supervisor = Pid::from_raw(line(&mut running).await.parse().unwrap()).unwrap();
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         kill_process(supervisor, signal).unwrap();
     }
+    timeout(BOUND, tokio::fs::write(&go, "go\n")).await.unwrap().unwrap();
     assert_eq!(line(&mut running).await, "alive");
     assert_eq!(running.control.exited().await.unwrap().status, Status::Code(0));
 }
