@@ -75,9 +75,7 @@ impl Script {
         match self {
             Self::Bash => "n=\"$1\"\ntext=\"$2\"\necho \"$n $text\"\n",
             Self::Python => "def main(n: int, text: str):\n    return {\"n\": n, \"text\": text}\n",
-            Self::Deno => {
-                "export function main(n: number, text: string) {\n  return { n, text };\n}\n"
-            }
+            Self::Deno => "export function main(n: number, text: string) {\n  return { n, text };\n}\n",
         }
     }
 

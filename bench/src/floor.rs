@@ -14,8 +14,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use broker::permissions::{GATEWAY, WORKER};
-use http::StatusCode;
 use hookmill::up::server::free_port;
+use http::StatusCode;
 
 pub(crate) use gateway::GatewayArgs;
 pub(crate) use worker::WorkerArgs;

@@ -113,7 +113,12 @@ pub(crate) async fn once(addr: SocketAddr, call: Call) -> anyhow::Result<Reply> 
 }
 
 /// Repeats a request until it has this status. There is no event to wait for: a port that opens tells nobody.
-pub(crate) async fn until(addr: SocketAddr, call: &Call, status: StatusCode, bound: Duration) -> anyhow::Result<()> {
+pub(crate) async fn until(
+    addr: SocketAddr,
+    call: &Call,
+    status: StatusCode,
+    bound: Duration,
+) -> anyhow::Result<()> {
     const PAUSE: Duration = Duration::from_millis(10);
     let mut last = None;
     let tries = async {

@@ -22,7 +22,7 @@ pub(crate) struct Overhead {
     /// From the fork to the exit of the script's process, as its supervisor measured it.
     pub(crate) run: Spread,
     /// The difference, of each job.
-    pub(crate) overhead: Spread,
+    pub(crate) added: Spread,
     /// Sent → the gateway made the job: HTTP in, token, script, arguments, Redis asked whether it is there.
     pub(crate) to_created: Spread,
     /// → the worker asks for its start: stream write, its acknowledgement, delivery, script, job token.
@@ -36,7 +36,7 @@ pub(crate) struct Overhead {
 /// The parts of one job's overhead, in milliseconds.
 struct Parts {
     run: f64,
-    overhead: f64,
+    added: f64,
     to_created: f64,
     to_started: f64,
     around_run: f64,
@@ -56,7 +56,7 @@ impl Overhead {
             script,
             latency: Spread::of(samples.iter().map(|sample| sample.took)),
             run: spread(|parts| parts.run),
-            overhead: spread(|parts| parts.overhead),
+            added: spread(|parts| parts.added),
             to_created: spread(|parts| parts.to_created),
             to_started: spread(|parts| parts.to_started),
             around_run: spread(|parts| parts.around_run),
@@ -66,7 +66,7 @@ impl Overhead {
 
     /// Whether the promise is kept.
     pub(crate) fn kept(&self) -> bool {
-        self.overhead.p50_ms < PROMISE_MS
+        self.added.p50_ms < PROMISE_MS
     }
 }
 
@@ -80,7 +80,7 @@ impl Parts {
         let took = i64::try_from(sample.took.as_micros())?;
         Ok(Self {
             run: ms(run),
-            overhead: ms(took - run),
+            added: ms(took - run),
             to_created: ms(created - sample.sent_us),
             to_started: ms(started - created),
             around_run: ms(ended - started - run),
@@ -113,7 +113,7 @@ mod tests {
         });
         let parts = Parts::of(&Sample::example("j", 1_000_000, 3500), &record).unwrap();
         let sum = parts.to_created + parts.to_started + parts.around_run + parts.to_answered;
-        assert!((parts.overhead - 2.0).abs() < 1e-9 && (sum - parts.overhead).abs() < 1e-9, "{sum}");
+        assert!((parts.added - 2.0).abs() < 1e-9 && (sum - parts.added).abs() < 1e-9, "{sum}");
     }
 
     #[test]

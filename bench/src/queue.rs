@@ -35,13 +35,22 @@ pub(crate) async fn until_empty(monitor: SocketAddr) -> anyhow::Result<Instant> 
     }
 }
 
-async fn messages(connection: &mut Connection) -> anyhow::Result<u64> {
-    let reply = connection.send(Call::get("/jsz?accounts=true&streams=true")).await?.expect(StatusCode::OK)?;
-    let answer: Value = serde_json::from_slice(&reply.body)?;
-    held(&answer).context("nats-server does not know JOBS_0")
+/// How many messages `JOBS_0` holds now.
+///
+/// # Errors
+/// nats-server does not answer.
+pub(crate) async fn held(monitor: SocketAddr) -> anyhow::Result<u64> {
+    messages(&mut Connection::open(monitor).await?).await
 }
 
-fn held(answer: &Value) -> Option<u64> {
+async fn messages(connection: &mut Connection) -> anyhow::Result<u64> {
+    let reply =
+        connection.send(Call::get("/jsz?accounts=true&streams=true")).await?.expect(StatusCode::OK)?;
+    let answer: Value = serde_json::from_slice(&reply.body)?;
+    of_jobs(&answer).context("nats-server does not know JOBS_0")
+}
+
+fn of_jobs(answer: &Value) -> Option<u64> {
     let accounts = answer["account_details"].as_array()?;
     let mut streams = accounts.iter().filter_map(|account| account["stream_detail"].as_array()).flatten();
     streams.find(|stream| stream["name"] == "JOBS_0")?["state"]["messages"].as_u64()
@@ -56,9 +65,10 @@ mod tests {
     #[test]
     fn the_stream_is_found_among_others() {
         let stream = |name: &str, messages: u64| json!({"name": name, "state": {"messages": messages}});
-        let answer = json!({"account_details": [{"stream_detail": [stream("KV_CATALOG", 7), stream("JOBS_0", 3)]}]});
-        assert_eq!(held(&answer), Some(3));
-        assert_eq!(held(&json!({"account_details": []})), None);
-        assert_eq!(held(&json!({})), None);
+        let answer =
+            json!({"account_details": [{"stream_detail": [stream("KV_CATALOG", 7), stream("JOBS_0", 3)]}]});
+        assert_eq!(of_jobs(&answer), Some(3));
+        assert_eq!(of_jobs(&json!({"account_details": []})), None);
+        assert_eq!(of_jobs(&json!({})), None);
     }
 }

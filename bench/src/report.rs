@@ -65,7 +65,9 @@ impl ProfileReport {
         let is_floor = |case: &&CaseReport| (case.what, case.mode, case.concurrency) == ("floor", "sync", 1);
         let floor = self.cases.iter().find(is_floor)?.latency.p50_ms;
         (floor > 2.0 * reference).then(|| {
-            format!("noise: the {profile} floor's median is {floor:.2} ms, the reference machine's {reference} ms")
+            format!(
+                "noise: the {profile} floor's median is {floor:.2} ms, the reference machine's {reference} ms"
+            )
         })
     }
 }

@@ -53,7 +53,7 @@ async fn measure(options: Options) -> anyhow::Result<()> {
     let host = Facts::gather(&parent)?;
     let mut report = Report { warnings: host.warnings(), host, profiles: Vec::new() };
     for profile in options.profiles() {
-        let found = on_an_installation(&options, &parent, profile).await?;
+        let found = Box::pin(on_an_installation(&options, &parent, profile)).await?;
         report.warnings.extend(found.noise(profile));
         report.profiles.push(found);
     }
@@ -112,7 +112,10 @@ async fn everything(
             }
         }
     }
-    queue::until_empty(install.monitor).await?;
+    report.left_in_queue = queue::held(install.monitor).await?;
+    if report.left_in_queue > 0 {
+        bail!("{} messages are left in JOBS_0", report.left_in_queue);
+    }
     Ok(report)
 }
 
@@ -143,7 +146,8 @@ async fn product_case(
     report: &mut ProfileReport,
 ) -> anyhow::Result<()> {
     let what = || format!("{}, {}, c={}", script.name(), mode.name(), plan.concurrency);
-    let answered = closed_loop(product.addr(), plan, product.webhook(script, mode)).await.with_context(what)?;
+    let answered =
+        closed_loop(product.addr(), plan, product.webhook(script, mode)).await.with_context(what)?;
     report.cases.push(case(script.name(), mode, plan, &answered, install).await.with_context(what)?);
     report.compared += product.compare(script, answered.all()).await.with_context(what)?;
     if mode == Mode::Sync && plan.concurrency == 1 {
@@ -162,7 +166,9 @@ async fn case(
     install: &Install,
 ) -> anyhow::Result<CaseReport> {
     let empty = queue::until_empty(install.monitor).await?;
-    let Some(began) = answered.began() else { bail!("nothing was measured within {} s", plan.limit.as_secs()) };
+    let Some(began) = answered.began() else {
+        bail!("nothing was measured within {} s", plan.limit.as_secs())
+    };
     let worked_off = rate(answered.measured().len(), empty - began);
     Ok(CaseReport {
         what,

@@ -22,7 +22,11 @@ impl Display for Report {
 
 impl Display for Facts {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} cores, {} MiB, Linux {}, load {:.2}", self.cores, self.memory_mib, self.kernel, self.load)?;
+        writeln!(
+            f,
+            "{} cores, {} MiB, Linux {}, load {:.2}",
+            self.cores, self.memory_mib, self.kernel, self.load
+        )?;
         let Spread { p50_ms, p95_ms, .. } = self.fdatasync;
         writeln!(f, "append 256 B + fdatasync: p50 {p50_ms:.3} ms, p95 {p95_ms:.3} ms")?;
         self.programs.iter().try_for_each(|(name, version)| writeln!(f, "{name}: {version}"))
@@ -41,7 +45,10 @@ impl Display for ProfileReport {
         }
         self.overhead.iter().try_for_each(|overhead| write!(f, "{overhead}"))?;
         let Self { compared, left_in_queue, .. } = self;
-        writeln!(f, "  {compared} stored results fetched and as expected; {left_in_queue} messages left in the queue")
+        writeln!(
+            f,
+            "  {compared} stored results fetched and as expected; {left_in_queue} messages left in the queue"
+        )
     }
 }
 
@@ -62,7 +69,7 @@ impl Display for Overhead {
             ("bash", false) => format!(", under {PROMISE_MS} ms: MISSED"),
             _ => String::new(),
         };
-        let Spread { samples, p50_ms, p95_ms, .. } = self.overhead;
+        let Spread { samples, p50_ms, p95_ms, .. } = self.added;
         writeln!(f, "    {:<8}p50 {p50_ms:.2}, p95 {p95_ms:.2} of {samples}{promise}", self.script)?;
         let line = |f: &mut Formatter<'_>, name: &str, spread: &Spread| {
             writeln!(f, "      {name:<34}{:>8.2}{:>8.2}", spread.p50_ms, spread.p95_ms)

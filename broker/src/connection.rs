@@ -29,6 +29,16 @@ pub enum Link {
     Down,
 }
 
+impl Link {
+    /// What stands against work while the link is like this, for readiness.
+    pub fn why_not(&self) -> Option<&'static str> {
+        match self {
+            Self::Up(_) => None,
+            Self::Down => Some("not connected"),
+        }
+    }
+}
+
 /// The configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use the NATS configuration: {0}")]

@@ -16,6 +16,17 @@ pub struct Cli {
     /// What to do
     #[command(subcommand)]
     pub verb: Verb,
+    /// How results are printed
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
+    output: Format,
     #[command(flatten)]
     client: Client,
 }
@@ -50,19 +61,19 @@ pub enum Verb {
         shell: clap_complete::Shell,
     },
     /// Write nats-server's configuration for an installation of several machines
-    #[command(display_order = 100)]
+    #[command(display_order = 102)]
     NatsConfig(NatsConfig),
     /// Write Valkey's configuration for an installation of several machines
-    #[command(display_order = 100)]
+    #[command(display_order = 103)]
     ValkeyConfig(ValkeyConfig),
     /// Write each service's secrets for an installation of several machines
-    #[command(display_order = 100)]
+    #[command(display_order = 101)]
     Secrets(Secrets),
     /// Make or update the streams of an installation, once before its services start
-    #[command(display_order = 100)]
+    #[command(display_order = 104)]
     Provision(Provision),
     /// Make the first admin of an installation, once after `provision`
-    #[command(display_order = 100)]
+    #[command(display_order = 105)]
     FirstAdmin(FirstAdmin),
 }
 
@@ -79,15 +90,12 @@ pub struct Client {
     /// Your workspace
     #[arg(long, global = true, env = "WM_WORKSPACE", value_name = "ID")]
     workspace: Option<String>,
-    /// How results are printed
-    #[arg(short, long, global = true, value_enum, default_value_t, help_heading = "Options")]
-    output: Format,
 }
 
 impl Cli {
     /// How results are printed.
     pub fn format(&self) -> Format {
-        self.client.output
+        self.output
     }
 
     /// The installation that the flags or the environment name.
@@ -95,7 +103,7 @@ impl Cli {
     /// # Errors
     /// One of the three is missing, or the address is not usable.
     pub fn api(&self) -> Result<Api, Failure> {
-        let Client { base_url, token, workspace, output: _ } = &self.client;
+        let Client { base_url, token, workspace } = &self.client;
         let given = [("--base-url", base_url), ("--token", token), ("--workspace", workspace)];
         let missing: Vec<&str> = given
             .iter()

@@ -34,7 +34,7 @@ pub struct Common {
     #[arg(long, default_value = "0.0.0.0")]
     host: IpAddr,
     /// When data is on disk: before each answer, or soon after
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, value_name = "durable|relaxed", hide_possible_values = true)]
     profile: Profile,
 }
 

@@ -12,7 +12,7 @@ use hyper_util::service::TowerToHyperService;
 use job_queue::{
     ArgsStore, Completions, Control, Events, Finder, Publisher, QueuedRows, Records, RedisConfig,
 };
-use lifecycle::{Latch, Process};
+use lifecycle::Process;
 use proto::InstanceId;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -113,25 +113,13 @@ fn watch_dependencies(broker: &Broker, catalog: &Catalog, process: &Process) {
     let (link, catalog, drain) = (broker.link(), catalog.clone(), process.shutdown.drain_token().clone());
     process.spawn("dependencies", async move {
         let watching = async {
-            tokio::join!(follow(link, &nats), async {
+            tokio::join!(nats.follow(link, Link::why_not), async {
                 catalog.ready().await;
                 tables.ready();
             });
         };
         drain.run_until_cancelled(watching).await;
     });
-}
-
-async fn follow(mut link: tokio::sync::watch::Receiver<Link>, latch: &Latch) {
-    loop {
-        match *link.borrow_and_update() {
-            Link::Up(_) => latch.ready(),
-            Link::Down => latch.not_ready("not connected"),
-        }
-        if link.changed().await.is_err() {
-            return;
-        }
-    }
 }
 
 /// Serves until the drain; then no new connections, and those that wait are answered.

@@ -135,6 +135,20 @@ impl Latch {
         self.set(Some(why.into()));
     }
 
+    /// Follows a watched state until its sender is gone: ready while `why_not` finds nothing against it.
+    pub async fn follow<T>(&self, mut state: watch::Receiver<T>, why_not: impl Fn(&T) -> Option<&'static str>) {
+        loop {
+            let against = why_not(&state.borrow_and_update());
+            match against {
+                None => self.ready(),
+                Some(why) => self.not_ready(why),
+            }
+            if state.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     fn set(&self, why: Option<String>) {
         self.shared.update(|state| {
             if let Some(check) = state.latches.get_mut(&self.id) {

@@ -25,7 +25,6 @@ impl Answer {
     ///
     /// # Panics
     /// It is another; the body is shown.
-    #[must_use]
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text());

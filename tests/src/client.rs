@@ -249,6 +249,6 @@ impl Client {
     /// It is refused.
     pub async fn revoke(&self, token: &str) {
         let path = format!("/api/users/tokens/delete/{}", &token[..10]);
-        let _ = self.request(Method::DELETE, &path).send().await.expect(200);
+        self.request(Method::DELETE, &path).send().await.expect(200);
     }
 }

@@ -56,7 +56,9 @@ pub async fn run(config: Config, process: Process) -> anyhow::Result<()> {
         (Slots::new(worker.config.slots.get()), sender, receiver)
     };
     process.spawn_essential("store check", check_store(worker.records.clone(), store, drain.clone()));
-    process.spawn("nats link", until(drain.clone(), follow(broker.link(), nats)));
+    let link = broker.link();
+    let follow = async move { nats.follow(link, Link::why_not).await };
+    process.spawn("nats link", until(drain.clone(), follow));
     process.spawn("control", until(drain.clone(), obey(Control::new(broker.clone()), worker.clone())));
     let row = WorkerRow {
         id: worker.id.clone(),
@@ -178,18 +180,6 @@ async fn check_store(records: Records, latch: Latch, drain: CancellationToken) -
 
 async fn until(drain: CancellationToken, task: impl Future<Output = ()>) {
     drain.run_until_cancelled(task).await;
-}
-
-async fn follow(mut link: tokio::sync::watch::Receiver<Link>, latch: Latch) {
-    loop {
-        match *link.borrow_and_update() {
-            Link::Up(_) => latch.ready(),
-            Link::Down => latch.not_ready("not connected"),
-        }
-        if link.changed().await.is_err() {
-            return;
-        }
-    }
 }
 
 /// Rings the keepers of jobs somebody wants ended.

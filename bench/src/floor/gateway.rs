@@ -59,8 +59,7 @@ impl GatewayArgs {
         let client = connect(&self.nats_url, GATEWAY, &self.nats_password).await?;
         let completions = client.subscribe(names::done(INSTANCE)).await?;
         client.flush().await?;
-        let gateway =
-            Arc::new(Gateway { jetstream: jetstream::new(client), waiting: Mutex::default() });
+        let gateway = Arc::new(Gateway { jetstream: jetstream::new(client), waiting: Mutex::default() });
         tokio::spawn(hear(gateway.clone(), completions));
         let router = Router::new().route("/async", post(queue)).route("/sync", post(run)).with_state(gateway);
         let listener = TcpListener::bind(self.listen).await?;
@@ -103,7 +102,9 @@ async fn run(State(gateway): State<Arc<Gateway>>, args: Bytes) -> Result<Respons
     gateway.publish(Message { answer: true, id, args }).await?;
     match tokio::time::timeout(WAIT, ended).await {
         Ok(Ok(result)) => Ok(result.into_response()),
-        Ok(Err(_)) | Err(_) => Err((StatusCode::GATEWAY_TIMEOUT, format!("no completion within {} s", WAIT.as_secs()))),
+        Ok(Err(_)) | Err(_) => {
+            Err((StatusCode::GATEWAY_TIMEOUT, format!("no completion within {} s", WAIT.as_secs())))
+        }
     }
 }
 

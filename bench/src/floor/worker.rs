@@ -54,7 +54,12 @@ pub(crate) struct WorkerArgs {
     python: PathBuf,
 }
 
-pub(super) fn environment(nats_url: &str, password: &str, redis_url: &str, python: &Path) -> Vec<(String, String)> {
+pub(super) fn environment(
+    nats_url: &str,
+    password: &str,
+    redis_url: &str,
+    python: &Path,
+) -> Vec<(String, String)> {
     let pairs = [
         ("BENCH_FLOOR_NATS_URL", nats_url.to_owned()),
         ("BENCH_FLOOR_NATS_PASSWORD", password.to_owned()),

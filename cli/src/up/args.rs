@@ -15,8 +15,15 @@ pub struct UpArgs {
     /// Folder of everything that is kept
     #[arg(long, env = "HOOKMILL_UP_DATA", default_value = ".hookmill", value_name = "FOLDER")]
     pub data: PathBuf,
-    /// When data is on disk
-    #[arg(long, env = "HOOKMILL_UP_PROFILE", value_enum, default_value_t)]
+    /// When data is on disk: before each answer, or soon after
+    #[arg(
+        long,
+        env = "HOOKMILL_UP_PROFILE",
+        value_enum,
+        default_value_t,
+        value_name = "durable|relaxed",
+        hide_possible_values = true
+    )]
     pub profile: Profile,
     /// Scripts that run at the same time; by default as many as the worker chooses
     #[arg(long, env = "HOOKMILL_UP_SLOTS", value_name = "N")]

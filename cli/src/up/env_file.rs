@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use proto::WorkspaceId;
+
 use super::private_file;
 
 /// The file's name inside the data folder.
@@ -48,10 +50,20 @@ impl ClientEnv {
 
 /// The token of the folder's file, if there is a file and a token in it.
 pub fn read_token(folder: &Path) -> Option<String> {
+    let token = read(folder, "WM_TOKEN")?;
+    proto::Bearer::parse(&token).map(|bearer| bearer.expose().to_owned())
+}
+
+/// The workspace of the folder's file, if there is a file and a workspace in it.
+pub fn read_workspace(folder: &Path) -> Option<WorkspaceId> {
+    read(folder, "WM_WORKSPACE")?.parse().ok()
+}
+
+/// A value without quotes in it, as ours are.
+fn read(folder: &Path, name: &str) -> Option<String> {
     let text = std::fs::read_to_string(folder.join(FILE)).ok()?;
-    let value = text.lines().find_map(|line| line.strip_prefix("export WM_TOKEN="))?;
-    let token = value.strip_prefix('\'')?.strip_suffix('\'')?;
-    proto::Bearer::parse(token).map(|bearer| bearer.expose().to_owned())
+    let value = text.lines().find_map(|line| line.strip_prefix(&format!("export {name}=")))?;
+    Some(value.strip_prefix('\'')?.strip_suffix('\'')?.to_owned())
 }
 
 /// One word of a POSIX shell, whatever stands in it.
@@ -92,6 +104,7 @@ mod tests {
         let token = proto::Bearer::generate().unwrap();
         env(token.expose()).write(dir.path()).unwrap();
         assert_eq!(read_token(dir.path()).as_deref(), Some(token.expose()));
+        assert_eq!(read_workspace(dir.path()).unwrap().as_str(), "main");
         env("hkm_cut").write(dir.path()).unwrap();
         assert_eq!(read_token(dir.path()), None);
     }

@@ -183,7 +183,9 @@ impl Up {
             self.greet_without_token(base_url);
             return Ok(());
         };
-        let workspace = self.args.first_workspace.to_string();
+        // a later start need not repeat what the first one chose
+        let kept = env_file::read_workspace(self.data.path()).filter(|_| origin != Origin::First);
+        let workspace = kept.unwrap_or_else(|| self.args.first_workspace.clone()).to_string();
         let env = ClientEnv { base_url: base_url.to_owned(), token, workspace };
         // before anything can fail: the token is known nowhere else
         env.write(self.data.path()).context("cannot write the env file")?;
