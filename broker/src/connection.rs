@@ -108,7 +108,11 @@ fn note(link: &watch::Sender<Link>, event: &Event) {
             link.send_modify(|state| *state = next_up(*state));
             tracing::info!("nats connected");
         }
-        Event::Disconnected | Event::Closed => {
+        // our own doing: the last clone of the client is gone
+        Event::Closed => {
+            link.send_replace(Link::Down);
+        }
+        Event::Disconnected => {
             // told again at every attempt to connect
             if link.send_replace(Link::Down) != Link::Down {
                 tracing::warn!("nats disconnected");

@@ -1,6 +1,8 @@
 //! Errors as callers see them: a code of the one table, a text that names what is wrong,
 //! and the headers that go with it. Plain text, or problem+json where the caller asks.
 
+mod strike;
+
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
@@ -21,7 +23,7 @@ pub(crate) type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), headers: Box::default() }
+        Self { code, message: strike::strike(message.into()), headers: Box::default() }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {

@@ -15,7 +15,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::job_id::Binding;
 use crate::request::RunParams;
 
-/// How long the stream may take to acknowledge a job.
+/// How long a trigger may take until the stream has acknowledged its job.
 const PUBLISH: Duration = Duration::from_millis(1500);
 
 /// What a webhook addresses.
@@ -88,15 +88,17 @@ pub(crate) async fn trigger(
         Binding { workspace: &caller.workspace, path: &runnable.path, token: &caller.known.token_id };
     refuse_steering(app, caller, params, binding)?;
     let id = params.job_id.unwrap_or_else(|| app.job_ids.make(binding));
+    // one deadline for all of it: a caller is told within 2 s
+    let deadline = Instant::now() + PUBLISH;
     if params.job_id.is_some() {
-        refuse_used(app, caller, id).await?;
+        let looked = tokio::time::timeout_at(deadline, refuse_used(app, caller, id)).await;
+        looked.unwrap_or_else(|_| Err(unsure(&"no answer before the deadline", id)))?;
     } else if wait {
         // nothing is published for a caller who could not be answered
         app.records.ping().await?;
     }
     let waiter = if wait { Some(place(app, id)?) } else { None };
     let mut job = job(app, caller, runnable, id, params, wait);
-    let deadline = Instant::now() + PUBLISH;
     match app.publisher.publish(&mut job, args, deadline).await {
         Ok(()) => {
             app.queued_rows.note(job);
@@ -136,7 +138,7 @@ fn used(id: JobId) -> ApiError {
     ApiError::bad_request(format!("job_id {id} is already used")).job(id)
 }
 
-fn unsure(error: &job_queue::StreamError, id: JobId) -> ApiError {
+fn unsure(error: &impl std::fmt::Display, id: JobId) -> ApiError {
     ApiError::unavailable("the job queue", error).job(id)
 }
 

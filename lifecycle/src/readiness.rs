@@ -49,9 +49,9 @@ impl Default for Readiness {
 }
 
 impl Readiness {
-    /// Without latches, so ready.
+    /// Not ready until the service has made its first latch: before that it has not said what it needs.
     pub fn new() -> Self {
-        let shared = Shared { state: Mutex::default(), ready: watch::Sender::new(true) };
+        let shared = Shared { state: Mutex::default(), ready: watch::Sender::new(false) };
         Self { prefix: Arc::from(""), shared: Arc::new(shared) }
     }
 
@@ -103,6 +103,9 @@ impl Readiness {
         for check in state.latches.values() {
             add_check(&mut checks, check);
         }
+        if state.next_id == 0 {
+            checks.insert("process".to_owned(), json!({ "ready": false, "why": "starting" }));
+        }
         if state.stopping {
             checks.insert("process".to_owned(), json!({ "ready": false, "why": "stopping" }));
         }
@@ -136,7 +139,11 @@ impl Latch {
     }
 
     /// Follows a watched state until its sender is gone: ready while `why_not` finds nothing against it.
-    pub async fn follow<T>(&self, mut state: watch::Receiver<T>, why_not: impl Fn(&T) -> Option<&'static str>) {
+    pub async fn follow<T>(
+        &self,
+        mut state: watch::Receiver<T>,
+        why_not: impl Fn(&T) -> Option<&'static str>,
+    ) {
         loop {
             let against = why_not(&state.borrow_and_update());
             match against {
@@ -182,7 +189,7 @@ impl Shared {
 
 impl State {
     fn is_ready(&self) -> bool {
-        !self.stopping && self.latches.values().all(|check| check.why.is_none())
+        !self.stopping && self.next_id > 0 && self.latches.values().all(|check| check.why.is_none())
     }
 }
 

@@ -20,7 +20,7 @@ def main(path: str, hash: str, endless: str) -> dict:
         "by_hash": wmill.run_script_by_hash(hash, args={"n": 2}),
         "by_path_async": ended(queued),
         "by_hash_async": ended(by_hash_queued),
-        "result": wmill.get_result(queued),
+        "got": wmill.get_result(queued),
         "job": client.get_job(queued)["script_path"],
         "failure": failure(path),
         "canceled": canceled(endless),

@@ -102,8 +102,7 @@ impl Start {
         let nats_url = format!("nats://{}", nats.address());
         make_streams(&nats_url, &credentials).await;
         let token = first_token(&nats_url, &credentials).await;
-        let addresses =
-            Addresses { nats_url, valkey: valkey.address().to_string(), auth_url: String::new() };
+        let addresses = Addresses { nats_url, valkey: valkey.address().to_string(), auth_url: String::new() };
         let services = Services { start: &self, folder: folder.path(), credentials: &credentials, addresses };
         let (auth, gateways, workers) = services.launch().await;
         let client = Client::new(&gateways[0].url(), WORKSPACE, &token);

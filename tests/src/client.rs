@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::request::Request;
 use crate::service::Service;
-use crate::waiting::eventually;
+use crate::waiting::retried;
 
 /// How long a job of a test may take.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
@@ -168,7 +168,7 @@ impl Client {
     /// # Panics
     /// It does not end in time.
     pub async fn end_of(&self, id: &str) -> Value {
-        eventually(&format!("the end of job {id}"), ENDS_WITHIN, async || {
+        retried(&format!("the end of job {id}"), ENDS_WITHIN, || async {
             let maybe = self.result_maybe(id).await;
             (maybe["completed"] == true).then_some(maybe)
         })
@@ -180,7 +180,7 @@ impl Client {
     /// # Panics
     /// It does not run in time, or has ended already.
     pub async fn running(&self, id: &str) {
-        eventually(&format!("job {id} runs"), ENDS_WITHIN, async || {
+        retried(&format!("job {id} runs"), ENDS_WITHIN, || async {
             let maybe = self.result_maybe(id).await;
             assert_eq!(maybe["completed"], false, "{maybe}");
             (maybe["started"] == true).then_some(())
@@ -210,7 +210,7 @@ impl Client {
     /// # Panics
     /// It does not in time.
     pub async fn logged(&self, id: &str, text: &str) -> String {
-        eventually(&format!("`{text}` in the log of job {id}"), ENDS_WITHIN, async || {
+        retried(&format!("`{text}` in the log of job {id}"), ENDS_WITHIN, || async {
             let answer = self.get_path(&format!("jobs_u/get_logs/{id}")).send().await;
             (answer.status == 200).then(|| answer.text()).filter(|log| log.contains(text))
         })

@@ -26,7 +26,8 @@ impl Process {
     /// # Panics
     /// It cannot be started.
     pub fn start(mut command: Command, log: &Path) -> Self {
-        let output = File::options().create(true).append(true).open(log).expect("the test's folder is writable");
+        let output =
+            File::options().create(true).append(true).open(log).expect("the test's folder is writable");
         let errors = output.try_clone().expect("a file can be held twice");
         command.process_group(0).stdin(Stdio::null()).stdout(output).stderr(errors);
         Self::spawn(command)

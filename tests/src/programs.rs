@@ -10,7 +10,9 @@ pub fn ours(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("the test program has a path");
     // target/<profile>/deps/it-1234 → target/<profile>
     let found = own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("{name} is not built: run `make test`, or `cargo build --workspace --bins` first"))
+    found.unwrap_or_else(|| {
+        panic!("{name} is not built: run `make test`, or `cargo build --workspace --bins` first")
+    })
 }
 
 #[cfg(test)]

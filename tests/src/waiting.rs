@@ -11,10 +11,26 @@ const LONGEST: Duration = Duration::from_millis(100);
 ///
 /// # Panics
 /// It yields nothing within `bound`.
-pub async fn eventually<T>(
+pub async fn eventually<T>(what: &str, bound: Duration, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    let tries = async {
+        let mut pause = SHORTEST;
+        loop {
+            if let Some(value) = attempt().await {
+                return value;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST);
+        }
+    };
+    within(what, bound, tries).await
+}
+
+/// The same without lent state, for futures that move between threads: a closure that is
+/// `async` by itself is not known to be `Send` for every lifetime.
+pub(crate) async fn retried<T, F: Future<Output = Option<T>>>(
     what: &str,
     bound: Duration,
-    mut attempt: impl AsyncFnMut() -> Option<T>,
+    mut attempt: impl FnMut() -> F,
 ) -> T {
     let tries = async {
         let mut pause = SHORTEST;
@@ -63,6 +79,9 @@ mod tests {
     #[tokio::test]
     #[should_panic(expected = "not within 20ms: an answer")]
     async fn a_try_that_hangs_ends_at_the_bound() {
-        eventually("an answer", Duration::from_millis(20), async || std::future::pending::<Option<()>>().await).await;
+        eventually("an answer", Duration::from_millis(20), async || {
+            std::future::pending::<Option<()>>().await
+        })
+        .await;
     }
 }

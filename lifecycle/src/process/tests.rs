@@ -18,6 +18,8 @@ async fn the_steps_come_in_order_and_on_time() {
         seen.lock().unwrap().push(("abort", at()));
         std::future::pending::<()>().await;
     });
+    let latch = process.readiness.latch("work");
+    latch.ready();
     let mut ready = process.readiness.watch();
     assert!(*ready.borrow_and_update());
     process.wind_down(TIMING).await.unwrap();

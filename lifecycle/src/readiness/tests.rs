@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn ready_when_every_latch_is() {
     let readiness = Readiness::new();
-    assert!(readiness.is_ready());
+    assert!(!readiness.is_ready(), "nothing was said yet");
     let (nats, redis) = (readiness.latch("nats"), readiness.latch("redis"));
     nats.ready();
     assert!(!readiness.is_ready());

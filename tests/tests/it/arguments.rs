@@ -5,13 +5,16 @@ use system_tests::System;
 
 /// A float that is whole, one that is no double, an integer that is no i64, keys out of order,
 /// escapes, and white space.
-const SENT: &str = r#"{"z": 1.0, "big":1e400,"a":9223372036854775809 , "text":"\u00e9\/é","n":{"y":1.0,"x":[2.50, -0]}}"#;
+const SENT: &str =
+    r#"{"z": 1.0, "big":1e400,"a":9223372036854775809 , "text":"\u00e9\/é","n":{"y":1.0,"x":[2.50, -0]}}"#;
 
 const PYTHON: &str = "def main(**kwargs):\n    with open('args.json', encoding='utf-8') as file:\n        return file.read()\n";
 
-const PYTHON_TYPES: &str = "def main(z, big, a, n):\n    return [type(z).__name__, str(big), str(a), list(n)]\n";
+const PYTHON_TYPES: &str =
+    "def main(z, big, a, n):\n    return [type(z).__name__, str(big), str(a), list(n)]\n";
 
-const DENO: &str = "export function main(z: number, a: number) {\n  return Deno.readTextFileSync('args.json');\n}\n";
+const DENO: &str =
+    "export function main(z: number, a: number) {\n  return Deno.readTextFileSync('args.json');\n}\n";
 
 const BASH: &str = "z=\"$1\"\nbig=\"$2\"\na=\"$3\"\nn=\"$4\"\ntext=\"$5\"\necho \"$z|$big|$a|$n|$text\"\n";
 

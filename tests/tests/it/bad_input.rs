@@ -78,7 +78,8 @@ fn body_of(bytes: usize) -> String {
 }
 
 fn chunked(body: String) -> reqwest::Body {
-    let chunks: Vec<_> = body.into_bytes().chunks(60_000).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec())).collect();
+    let chunks: Vec<_> =
+        body.into_bytes().chunks(60_000).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec())).collect();
     reqwest::Body::wrap_stream(stream::iter(chunks))
 }
 
@@ -158,11 +159,22 @@ async fn a_script_that_cannot_be_is_refused_whole() {
     assert!(refused("f/a/b", "bash", json!({"timeout": 0})).await.contains("timeout"));
     assert!(refused("f/a/b", "bash", json!({"concurrent_limit": 3})).await.contains("concurrent_limit"));
     assert!(refused("f/a/b", "bash", json!({"lock": "x==1"})).await.contains("lock"));
-    assert!(refused("f/a/b", "bash", json!({"parent_hash": "0123456789abcdef", "auto_parent": false})).await.contains("parent"));
+    assert!(
+        refused("f/a/b", "bash", json!({"parent_hash": "0123456789abcdef", "auto_parent": false}))
+            .await
+            .contains("parent")
+    );
     let broken = client.post("scripts/create").json("{\"path\": \"f/a/b\"").send().await.expect(400).text();
     assert!(broken.contains("line 1 column"), "{broken}");
     client.get_path("scripts/get/p/f/a/b").send().await.expect(404);
-    client.deploy_with("f/a/b", "bash", "echo 1", json!({"concurrent_limit": 0, "cache_ttl": null, "priority": 0})).await;
+    client
+        .deploy_with(
+            "f/a/b",
+            "bash",
+            "echo 1",
+            json!({"concurrent_limit": 0, "cache_ttl": null, "priority": 0}),
+        )
+        .await;
 }
 
 #[tokio::test]

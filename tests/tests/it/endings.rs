@@ -20,8 +20,14 @@ async fn error_of(client: &Client, language: &str, source: &str) -> Value {
 async fn a_process_that_ends_before_main_returned_is_a_failed_job() {
     let system = System::start().await;
     let client = system.client();
-    let python = error_of(client, "python3", "import os\ndef main():\n    print('last words', flush=True)\n    os._exit(0)\n").await;
-    let deno = error_of(client, "deno", "export function main() { console.log('last words'); Deno.exit(0) }").await;
+    let python = error_of(
+        client,
+        "python3",
+        "import os\ndef main():\n    print('last words', flush=True)\n    os._exit(0)\n",
+    )
+    .await;
+    let deno =
+        error_of(client, "deno", "export function main() { console.log('last words'); Deno.exit(0) }").await;
     for error in [python, deno] {
         assert_eq!((&error["name"], &error["exit_code"]), (&json!("ExecutionErr"), &json!(0)), "{error}");
         let message = error["message"].as_str().unwrap();
@@ -73,7 +79,8 @@ async fn what_json_cannot_say_becomes_null() {
 async fn a_log_over_its_bound_is_cut_with_a_mark_and_the_job_goes_on() {
     let system = System::start().await;
     let client = system.client();
-    let source = "def main():\n    for n in range(60000):\n        print('line', n, 'x' * 80)\n    return 'done'\n";
+    let source =
+        "def main():\n    for n in range(60000):\n        print('line', n, 'x' * 80)\n    return 'done'\n";
     client.deploy("f/a/loud", "python3", source).await;
     let answer = client.wait("f/a/loud", json!({})).await.expect(200);
     assert_eq!(answer.text(), "\"done\"");

@@ -12,10 +12,8 @@ impl Gate {
     /// Deploys `path`: a Bash script that says `waiting`, waits, and returns `through`.
     pub(crate) async fn deploy(system: &System, path: &str) -> Self {
         let file = system.folder().join(format!("gate-{}", path.replace('/', "-")));
-        let source = format!(
-            "echo waiting\nuntil [ -e '{}' ]; do sleep 0.02; done\necho through\n",
-            file.display()
-        );
+        let source =
+            format!("echo waiting\nuntil [ -e '{}' ]; do sleep 0.02; done\necho through\n", file.display());
         system.client().deploy(path, "bash", &source).await;
         Self(file)
     }

@@ -15,7 +15,10 @@ async fn a_job_that_no_worker_serves_waits_and_says_for_what() {
     client.deploy_with("f/a/special", "bash", "echo special", json!({"tag": "gpu"})).await;
     let id = client.run("f/a/special", json!({"n": 1})).await;
     let job = client.get(&id).await;
-    assert_eq!((&job["type"], &job["running"], &job["tag"]), (&json!("QueuedJob"), &json!(false), &json!("gpu")));
+    assert_eq!(
+        (&job["type"], &job["running"], &job["tag"]),
+        (&json!("QueuedJob"), &json!(false), &json!("gpu"))
+    );
     let waits = job["waiting_for"].as_str().unwrap();
     assert!(waits.contains("gpu") && waits.contains("none is running"), "{waits}");
     assert_eq!(job["args"], json!({"n": 1}));
@@ -59,7 +62,10 @@ async fn queued_and_running_jobs_are_cancelled() {
         assert_eq!(other.cancel(id, reason).await, *id);
         let end = client.end_of(id).await;
         let error = &end["result"]["error"];
-        assert_eq!((&end["success"], &error["name"], &error["reason"]), (&json!(false), &json!("Canceled"), &json!(reason)));
+        assert_eq!(
+            (&end["success"], &error["name"], &error["reason"]),
+            (&json!(false), &json!("Canceled"), &json!(reason))
+        );
         assert!(error["message"].as_str().unwrap().contains(reason), "{error}");
         let job = client.get(id).await;
         assert_eq!((&job["canceled"], &job["canceled_reason"]), (&json!(true), &json!(reason)), "{job}");
@@ -132,7 +138,8 @@ async fn listings_are_newest_first_and_go_on_by_cursor() {
     }
     client.running(&ids[12]).await;
     ids.reverse();
-    let names = |rows: &[Value]| rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let names =
+        |rows: &[Value]| rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
     eventually("every row", Duration::from_secs(10), async || {
         (names(&client.list("per_page=100").await) == ids).then_some(())
     })

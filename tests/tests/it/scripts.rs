@@ -16,7 +16,9 @@ async fn versions_have_a_lineage_and_are_read_by_path_and_hash() {
     assert_eq!((&head["parent_hashes"], &head["archived"]), (&json!([first]), &json!(false)));
     let old = get(&format!("h/{first}")).await;
     assert_eq!((&old["content"], &old["archived"]), (&json!("echo 1"), &json!(true)));
-    for key in ["path", "summary", "description", "created_by", "created_at", "language", "kind", "extra_perms"] {
+    for key in
+        ["path", "summary", "description", "created_by", "created_at", "language", "kind", "extra_perms"]
+    {
         assert!(!head[key].is_null(), "{key}");
     }
     client.get_path("scripts/get/p/f/a/absent").send().await.expect(404);
@@ -34,7 +36,10 @@ async fn a_hash_is_of_the_content_and_a_noop_makes_no_version() {
         client.post(&format!("scripts/create{query}")).json(script).send().await
     };
     let first = create("", json!({})).await.expect(201).text();
-    assert!(first.len() == 16 && first.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)), "{first}");
+    assert!(
+        first.len() == 16 && first.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)),
+        "{first}"
+    );
     let conflict = create("", json!({"content": "echo 2"})).await.expect(400).text();
     assert!(conflict.contains("f/a/b") && conflict.contains(&first), "{conflict}");
     let noop = create("?skip_if_noop=true", json!({"auto_parent": true})).await.expect(201).text();
@@ -42,7 +47,8 @@ async fn a_hash_is_of_the_content_and_a_noop_makes_no_version() {
     let second = create("", json!({"content": "echo 2", "parent_hash": first})).await.expect(201).text();
     let stale = create("", json!({"content": "echo 3", "parent_hash": first})).await.expect(400).text();
     assert!(stale.contains(&first) || stale.contains("parent"), "{stale}");
-    let absent = create("", json!({"content": "echo 3", "parent_hash": "00000000000000ff"})).await.expect(400).text();
+    let absent =
+        create("", json!({"content": "echo 3", "parent_hash": "00000000000000ff"})).await.expect(400).text();
     assert!(absent.contains("parent"), "{absent}");
     let head = client.get_path("scripts/get/p/f/a/b").send().await.expect(200).json();
     assert_eq!(head["hash"], second);
@@ -59,7 +65,8 @@ async fn of_many_deploys_at_once_the_lineage_stays_a_line() {
         async move { client.try_deploy("f/a/b", "bash", &format!("echo {n}"), json!({})).await }
     });
     let answers = futures::future::join_all(deploys).await;
-    let made: Vec<String> = answers.iter().filter(|answer| answer.status == 201).map(system_tests::Answer::text).collect();
+    let made: Vec<String> =
+        answers.iter().filter(|answer| answer.status == 201).map(system_tests::Answer::text).collect();
     assert!(answers.iter().all(|answer| matches!(answer.status, 201 | 400 | 409 | 503)), "{answers:?}");
     let head = client.get_path("scripts/get/p/f/a/b").send().await.expect(200).json();
     assert_eq!(head["parent_hashes"].as_array().unwrap().len(), made.len(), "{head}");
@@ -88,7 +95,11 @@ async fn the_instance_tells_of_itself() {
     assert_eq!(nobody.get_path("/api/version").send().await.expect(200).text(), "CE v1.584.0");
     let openapi = nobody.get_path("/api/openapi.json").send().await.expect(200).json();
     let paths = openapi["paths"].as_object().unwrap();
-    assert!(paths.contains_key("/api/w/{workspace}/jobs/run/p/{path}"), "{:?}", paths.keys().collect::<Vec<_>>());
+    assert!(
+        paths.contains_key("/api/w/{workspace}/jobs/run/p/{path}"),
+        "{:?}",
+        paths.keys().collect::<Vec<_>>()
+    );
     let exists = async |id: &str| {
         client.post("/api/workspaces/exists").json(json!({"id": id})).send().await.expect(200).json()
     };

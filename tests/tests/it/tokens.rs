@@ -68,7 +68,8 @@ async fn a_webhook_token_does_not_steer_and_reads_only_its_own_runs() {
     let client = system.client();
     let hook = narrowed(client, &["jobs:run:scripts:f/a/one"]).await;
     let id = Uuid::new_v4();
-    for (field, value) in [("job_id", id.to_string()), ("tag", "bash".into()), ("parent_job", id.to_string())] {
+    for (field, value) in [("job_id", id.to_string()), ("tag", "bash".into()), ("parent_job", id.to_string())]
+    {
         for kind in ["run", "run_wait_result"] {
             let path = format!("jobs/{kind}/p/f/a/one?{field}={value}");
             let refused = hook.post(&path).json("{}").send().await.expect(403).text();
@@ -195,7 +196,8 @@ async fn who_has_no_token_is_told_how_to_send_one() {
     let differ = client.post(&two).json("{}").send().await.expect(400).text();
     assert!(differ.contains("differ") && !differ.contains(&wrong), "{differ}");
     let same = format!("jobs/run/p/f/a/one?token={}", client.token());
-    client.post(&same).json("{}").send().await.expect(201);
+    let id = client.post(&same).json("{}").send().await.expect(201).text();
+    client.end_of(&id).await;
     assert_eq!(client.list("").await.len(), 1);
 }
 

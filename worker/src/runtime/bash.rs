@@ -8,7 +8,7 @@ use bytes::Bytes;
 use proto::Language;
 use proto::json::RawObject;
 
-use super::wrapped::{checked, too_large, unreadable, write};
+use super::wrapped::{ARGS, checked, too_large, unreadable, write};
 use super::{Ended, Plan, Runtime, probe};
 use crate::execute::{Config, Invocation, JobError, JobFolder, StartError, read_bounded};
 
@@ -53,6 +53,7 @@ impl Runtime for Bash {
 
     fn prepare(&self, invocation: &Invocation, folder: &JobFolder) -> Result<Plan, JobError> {
         write(folder, SCRIPT, invocation.content.as_bytes())?;
+        write(folder, ARGS, &invocation.args)?;
         let object = RawObject::parse(&invocation.args);
         let object = object.map_err(|e| JobError::new("InvalidArguments", e.to_string()))?;
         let values = signature::positions(&invocation.content);

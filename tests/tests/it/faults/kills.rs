@@ -4,9 +4,7 @@ use std::time::Instant;
 
 use system_tests::{Service, System, eventually, within};
 
-use super::stage::{
-    BOUND, HELD, Stage, assert_ended_with, backlog, backlog_is, lives, slay, worker_name,
-};
+use super::stage::{BOUND, HELD, Stage, assert_ended_with, backlog, backlog_is, lives, slay, worker_name};
 use super::wire::Wire;
 
 fn holder<'a>(system: &'a System, name: &str) -> (&'a Service, &'a Service) {
@@ -32,7 +30,10 @@ async fn a_worker_killed_mid_job() {
     .await;
     let gone = killed.elapsed();
     let second = stage.begins(2).await.remove(1);
-    println!("worker killed: its processes gone after {gone:?}, attempt 2 began after {:?}", killed.elapsed());
+    println!(
+        "worker killed: its processes gone after {gone:?}, attempt 2 began after {:?}",
+        killed.elapsed()
+    );
     assert_eq!((&second.job, &second.worker), (&first.job, &worker_name(other)));
     assert_eq!(client.get(&first.job).await["attempt"], 2);
 
@@ -43,7 +44,10 @@ async fn a_worker_killed_mid_job() {
     let job = client.get(&first.job).await;
     assert_eq!((&job["attempt"], &job["worker"]), (&2.into(), &second.worker.as_str().into()), "{job}");
     backlog_is(&system, 0).await;
-    assert_eq!((stage.begun().len(), stage.ended().len(), client.list("per_page=100").await.len()), (2, 1, 1));
+    assert_eq!(
+        (stage.begun().len(), stage.ended().len(), client.list("per_page=100").await.len()),
+        (2, 1, 1)
+    );
 }
 
 #[tokio::test]

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use futures::future::join_all;
-use system_tests::{Answer, DataServer, System, within};
+use system_tests::{Answer, DataServer, System, eventually, within};
 use tokio::task::JoinHandle;
 
-use super::stage::{BOUND, HELD, QUICK, Stage, assert_ended_with, backlog, backlog_is};
+use super::stage::{BOUND, HELD, QUICK, Stage, assert_ended_with, backlog_is, backlog_now};
 
 /// Jobs that occupy the two slots, jobs queued behind them, callers that wait.
 const HOLDING: usize = 2;
@@ -21,79 +21,112 @@ struct Work {
 
 #[tokio::test]
 async fn nats_killed_with_a_backlog() {
-    survives(|system| vec![system.nats()]).await;
+    let (system, stage, mut work) = begun().await;
+    system.nats().kill();
+    unlinked(&system).await;
+    restarted(&system, [system.nats()]).await;
+    finished(&system, &stage, &mut work).await;
 }
 
 #[tokio::test]
 async fn valkey_killed_with_a_backlog() {
-    survives(|system| vec![system.valkey()]).await;
+    let (system, stage, mut work) = begun().await;
+    system.valkey().kill();
+    refused_without_valkey(&system, &stage).await;
+    work.accept(&system, &stage, QUICK, "meanwhile").await;
+    restarted(&system, [system.valkey()]).await;
+    finished(&system, &stage, &mut work).await;
 }
 
 #[tokio::test]
 async fn both_killed_with_a_backlog() {
-    survives(|system| vec![system.nats(), system.valkey()]).await;
+    let (system, stage, mut work) = begun().await;
+    system.valkey().kill();
+    refused_without_valkey(&system, &stage).await;
+    system.nats().kill();
+    unlinked(&system).await;
+    restarted(&system, [system.nats(), system.valkey()]).await;
+    finished(&system, &stage, &mut work).await;
 }
 
-async fn survives(killed: impl Fn(&System) -> Vec<&DataServer>) {
+/// Both slots occupied, a backlog behind them, and callers who wait.
+async fn begun() -> (System, Stage, Work) {
     let system = System::start().gateways(2).workers(2).slots(1).lease("3s").await;
     let stage = Stage::set(&system).await;
-    let mut work = accept(&system, &stage).await;
-    let total = (HOLDING + QUEUED + WAITING) as u64;
-    backlog_is(&system, total).await;
-    let before: Vec<u32> = killed(&system).iter().map(|server| server.id()).collect();
-
-    killed(&system).iter().for_each(|server| server.kill());
-    let down = Instant::now();
-    for server in killed(&system) {
-        server.start_again().await;
-    }
-    let up = Instant::now();
-    let after: Vec<u32> = killed(&system).iter().map(|server| server.id()).collect();
-    assert!(before.iter().zip(&after).all(|(before, after)| before != after), "they are other processes");
-    assert_eq!(backlog(&system).await, Some(total), "nothing of the backlog ended before or was lost");
-    assert!(work.callers.iter().all(|(_, caller)| !caller.is_finished()), "they wait over the restart");
-
-    // more than there are: an attempt that lost its lease is followed by another
-    stage.let_go(HOLDING * 5);
-    answered(&mut work, &stage).await;
-    for (job, value) in &work.accepted {
-        assert_ended_with(system.client(), job, value).await;
-    }
-    backlog_is(&system, 0).await;
-    println!("down for {:?}, all ended {:?} after it was up", up - down, up.elapsed());
-    counted(&system, &stage, &work).await;
-}
-
-/// Occupies both slots, then queues jobs through both gateways.
-async fn accept(system: &System, stage: &Stage) -> Work {
-    let clients = [0, 1].map(|number| system.client().at(system.gateway(number)));
     let mut work = Work { accepted: Vec::new(), callers: Vec::new() };
     for number in 0..HOLDING + QUEUED {
         let path = if number < HOLDING { HELD } else { QUICK };
-        let value = format!("value-{number}");
-        let job = clients[number % 2].run(path, stage.args(&value)).await;
-        work.accepted.push((job, value));
+        work.accept(&system, &stage, path, &format!("value-{number}")).await;
         if number + 1 == HOLDING {
             stage.begins(HOLDING).await;
         }
     }
     for number in 0..WAITING {
-        let value = format!("waited-{number}");
-        work.callers.push((value.clone(), stage.caller(&clients[number % 2], QUICK, &value)));
+        let (value, client) = (format!("waited-{number}"), system.client().at(system.gateway(number % 2)));
+        work.callers.push((value.clone(), stage.caller(&client, QUICK, &value)));
     }
-    work
+    backlog_is(&system, (HOLDING + QUEUED + WAITING) as u64).await;
+    (system, stage, work)
 }
 
-/// Every caller gets the result of the own job.
-async fn answered(work: &mut Work, stage: &Stage) {
-    let (values, callers): (Vec<_>, Vec<_>) = work.callers.drain(..).unzip();
-    let answers = within("the answers of all who wait", BOUND, join_all(callers)).await;
-    for (value, answer) in values.into_iter().zip(answers) {
-        let answer = answer.unwrap().expect(200);
-        assert_eq!(answer.json(), value.as_str());
-        work.accepted.push((answer.header("x-job-id").to_owned(), value));
+/// Every service that speaks to NATS has noticed that it is gone.
+async fn unlinked(system: &System) {
+    for service in system.services() {
+        eventually("the loss of NATS is noticed", BOUND, async || {
+            let lines = service.log_lines();
+            lines.iter().any(|line| line["message"] == "nats disconnected").then_some(())
+        })
+        .await;
     }
-    assert!(!stage.ended().is_empty());
+}
+
+async fn refused_without_valkey(system: &System, stage: &Stage) {
+    system.client().wait(QUICK, stage.args("refused")).await.expect(503).text();
+}
+
+async fn restarted<const N: usize>(system: &System, servers: [&DataServer; N]) {
+    for server in servers {
+        server.start_again().await;
+    }
+    let held = backlog_now(system).await;
+    assert!(
+        held >= (HOLDING + QUEUED + WAITING) as u64,
+        "nothing of the backlog ended before or was lost: {held}"
+    );
+}
+
+async fn finished(system: &System, stage: &Stage, work: &mut Work) {
+    let up = Instant::now();
+    assert!(work.callers.iter().all(|(_, caller)| !caller.is_finished()), "they wait over the restart");
+    assert!(stage.ended().is_empty());
+    // more than there are: an attempt that lost its lease is followed by another
+    stage.let_go(HOLDING * 5);
+    work.answered().await;
+    for (job, value) in &work.accepted {
+        assert_ended_with(system.client(), job, value).await;
+    }
+    backlog_is(system, 0).await;
+    println!("{} jobs ended {:?} after the restart", work.accepted.len(), up.elapsed());
+    counted(system, stage, work).await;
+}
+
+impl Work {
+    /// An asynchronous trigger, by turns through both gateways.
+    async fn accept(&mut self, system: &System, stage: &Stage, path: &str, value: &str) {
+        let client = system.client().at(system.gateway(self.accepted.len() % 2));
+        self.accepted.push((client.run(path, stage.args(value)).await, value.to_owned()));
+    }
+
+    /// Every caller gets the result of the own job.
+    async fn answered(&mut self) {
+        let (values, callers): (Vec<_>, Vec<_>) = self.callers.drain(..).unzip();
+        let answers = within("the answers of all who wait", BOUND, join_all(callers)).await;
+        for (value, answer) in values.into_iter().zip(answers) {
+            let answer = answer.unwrap().expect(200);
+            assert_eq!(answer.json(), value.as_str());
+            self.accepted.push((answer.header("x-job-id").to_owned(), value));
+        }
+    }
 }
 
 /// Exactly one run of each job came to its end, and each start was an attempt.

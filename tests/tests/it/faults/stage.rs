@@ -155,6 +155,11 @@ pub(crate) async fn backlog(system: &System) -> Option<u64> {
     jobs["state"]["messages"].as_u64()
 }
 
+/// How many jobs the stream holds, as soon as a NATS that was started again says so.
+pub(crate) async fn backlog_now(system: &System) -> u64 {
+    eventually("NATS says what it holds", BOUND, async || backlog(system).await).await
+}
+
 /// Waits until the stream holds so many jobs.
 pub(crate) async fn backlog_is(system: &System, jobs: u64) {
     eventually(&format!("a backlog of {jobs} jobs"), BOUND, async || {
