@@ -26,6 +26,8 @@ use crate::job_id::JobIds;
 const KINDS: [Kind; 4] = [Kind::Workspace, Kind::User, Kind::Revoked, Kind::Head];
 /// How long a client may take to send its request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the first callers wait for the tables; later they get 503 instead.
+const LOAD: Duration = Duration::from_secs(2);
 
 /// Runs a gateway until it is told to stop.
 ///
@@ -44,8 +46,10 @@ pub async fn run_on(listener: TcpListener, config: Config, process: Process) -> 
     let address = listener.local_addr()?;
     let housekeeping = Housekeeping { process: &process, over: CancellationToken::new() };
     let app = assemble(config, &housekeeping).await?;
+    let catalog = app.catalog.clone();
     let router = crate::router::build(app);
     tracing::info!(server.address = %address, "gateway listens");
+    loaded(&catalog, &process).await;
     serve(listener, router, &process).await;
     housekeeping.over.cancel();
     Ok(())
@@ -120,6 +124,16 @@ fn watch_dependencies(broker: &Broker, catalog: &Catalog, process: &Process) {
         };
         drain.run_until_cancelled(watching).await;
     });
+}
+
+/// Whoever calls a gateway that has just started waits in the listener's queue for the moment
+/// until it can answer.
+async fn loaded(catalog: &Catalog, process: &Process) {
+    tokio::select! {
+        () = catalog.ready() => {}
+        () = tokio::time::sleep(LOAD) => {}
+        () = process.shutdown.draining() => {}
+    }
 }
 
 /// Serves until the drain; then no new connections, and those that wait are answered.

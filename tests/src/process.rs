@@ -55,6 +55,9 @@ impl Process {
     }
 
     /// Whether it has ended.
+    ///
+    /// # Panics
+    /// The system does not say.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         let status = self.child.try_wait().expect("it is our child");
         self.over |= status.is_some();
@@ -67,6 +70,14 @@ impl Process {
     /// It has ended.
     pub fn signal(&self, signal: Signal) {
         kill_process(pid(self.child.id()), signal).expect("the process runs");
+    }
+
+    /// Sends a signal to its whole group, as a terminal does.
+    ///
+    /// # Panics
+    /// It has ended.
+    pub fn signal_group(&self, signal: Signal) {
+        kill_process_group(pid(self.child.id()), signal).expect("the process runs");
     }
 
     /// Waits until it has ended.

@@ -90,7 +90,9 @@ impl System {
     pub fn last_words(&self) -> String {
         let services = self.services().map(|service| (service.name(), service.log()));
         let servers = [("nats-server", self.nats.log()), ("valkey-server", self.valkey.log())];
-        services.chain(servers).map(|(name, log)| format!("--- {name}\n{}\n", tail(log))).collect()
+        let shown: Vec<String> =
+            services.chain(servers).map(|(name, log)| format!("--- {name}\n{}\n", tail(log))).collect();
+        shown.concat()
     }
 }
 

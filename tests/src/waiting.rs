@@ -50,10 +50,8 @@ pub(crate) async fn retried<T, F: Future<Output = Option<T>>>(
 /// # Panics
 /// It does not within `bound`.
 pub async fn within<T>(what: &str, bound: Duration, event: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(bound, event).await {
-        Ok(value) => value,
-        Err(_) => panic!("not within {bound:?}: {what}"),
-    }
+    let happened = tokio::time::timeout(bound, event).await;
+    happened.unwrap_or_else(|_| panic!("not within {bound:?}: {what}"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A script that runs until the test lets it go on, and the look at what was really queued.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use system_tests::{Client, System};
@@ -11,10 +11,15 @@ pub(crate) struct Gate(PathBuf);
 impl Gate {
     /// Deploys `path`: a Bash script that says `waiting`, waits, and returns `through`.
     pub(crate) async fn deploy(system: &System, path: &str) -> Self {
-        let file = system.folder().join(format!("gate-{}", path.replace('/', "-")));
+        Self::deploy_in(system.folder(), system.client(), path).await
+    }
+
+    /// The same with a folder of one's own.
+    pub(crate) async fn deploy_in(folder: &Path, client: &Client, path: &str) -> Self {
+        let file = folder.join(format!("gate-{}", path.replace('/', "-")));
         let source =
             format!("echo waiting\nuntil [ -e '{}' ]; do sleep 0.02; done\necho through\n", file.display());
-        system.client().deploy(path, "bash", &source).await;
+        client.deploy(path, "bash", &source).await;
         Self(file)
     }
 

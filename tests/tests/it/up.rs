@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use system_tests::eventually;
+use system_tests::{eventually, program};
 
+use crate::gate::Gate;
 use machine::{Machine, alive, descendants};
 
 /// What is promised between a start and its first screen, with room for a busy machine.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
 #[tokio::test]
-async fn the_first_screen_says_all_there_is_to_know() {
+async fn the_first_screen_says_all_there_is_to_know_and_sigterm_ends_it() {
     let machine = Machine::new();
-    let up = machine.up(&["--port", "0"]).await;
+    let mut up = machine.up(&["--port", "0"]).await;
     assert!(up.took < READY_WITHIN, "{:?}", up.took);
     assert!(up.screen.contains(&up.url) && up.screen.contains("workspace main"), "{}", up.screen);
     let token = up.token.clone().expect("the first screen shows the token");
@@ -32,6 +33,13 @@ async fn the_first_screen_says_all_there_is_to_know() {
     assert_eq!(sourced.out.trim(), format!("{} main {token}", up.url));
     let stored = machine.shell(&format!("grep -rl '{token}' .hookmill")).await;
     assert_eq!(stored.out.trim(), ".hookmill/env", "the token is stored hashed");
+
+    let children = descendants(up.process.id());
+    assert!(children.len() >= 2, "nats-server, Valkey and their supervisors: {children:?}");
+    up.process.signal(Signal::TERM);
+    let status = up.process.end_within(Duration::from_secs(35)).await;
+    assert!(status.success(), "{status}");
+    assert!(!children.into_iter().any(alive), "a child is left");
 }
 
 #[tokio::test]
@@ -52,13 +60,21 @@ async fn ctrl_c_leaves_nothing_running_and_the_next_start_has_everything() {
     let machine = Machine::new();
     let mut first = machine.up(&["--port", "0"]).await;
     let kept = machine.leave_work(&first).await;
+    let gate = Gate::deploy_in(machine.folder(), &first.client(), "f/a/gate").await;
+    let running = first.client().run("f/a/gate", json!({})).await;
+    first.client().running(&running).await;
     let children = descendants(first.process.id());
-    assert!(children.len() >= 2, "nats-server, Valkey and their supervisors: {children:?}");
-    first.process.signal(Signal::INT);
+    let names: Vec<String> = children.iter().map(|pid| machine::name(*pid)).collect();
+    assert!(names.iter().any(|name| name == "bash"), "the script: {names:?}");
+    // a terminal's Ctrl-C reaches everything that hookmill has not put into a group of its own
+    first.process.signal_group(Signal::INT);
     let status = first.process.end_within(Duration::from_secs(35)).await;
     assert!(status.success(), "{status}");
     assert!(!children.into_iter().any(alive), "a child is left");
-    machine.find_work(&kept).await;
+    let second = machine.find_work(&kept).await;
+    gate.open();
+    assert_eq!(second.client().end_of(&running).await["result"], "through", "it was handed back");
+    assert_eq!(second.client().get(&running).await["attempt"], 2);
 }
 
 #[tokio::test]
@@ -89,9 +105,8 @@ async fn kill_9_leaves_nothing_running_and_the_next_start_has_everything() {
 async fn the_verbs() {
     let machine = Machine::new();
     let up = machine.up(&["--port", "0"]).await;
-    let hookmill = async |args: &str| {
-        machine.shell(&format!("source .hookmill/env && {} {args}", machine.program())).await
-    };
+    let path = program("hookmill").display().to_string();
+    let hookmill = async |args: &str| machine.shell(&format!("source .hookmill/env && {path} {args}")).await;
     machine.write("double.py", "def main(n: int):\n    print('doubling', n)\n    return n * 2\n");
     let pushed = hookmill("script push double.py --path f/tools/double").await;
     assert_eq!(pushed.code, 0, "{pushed:?}");

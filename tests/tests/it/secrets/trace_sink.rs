@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use futures::stream;
 use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt, Collected, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -49,7 +49,7 @@ async fn serve(stream: TcpStream, keep: Arc<Mutex<Vec<u8>>>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let keep = keep.clone();
         async move {
-            let sent = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+            let sent = request.into_body().collect().await.map(Collected::to_bytes).unwrap_or_default();
             keep.lock().unwrap().extend_from_slice(&sent);
             Ok::<_, Infallible>(done())
         }

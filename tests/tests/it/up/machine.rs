@@ -52,10 +52,6 @@ impl Machine {
         self.folder.path()
     }
 
-    pub(super) fn program(&self) -> String {
-        program("hookmill").to_string_lossy().into_owned()
-    }
-
     pub(super) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.folder().join(name), text).unwrap();
     }
@@ -119,7 +115,7 @@ impl Machine {
     }
 
     /// Starts again and finds it.
-    pub(super) async fn find_work(&self, work: &Work) {
+    pub(super) async fn find_work(&self, work: &Work) -> Up {
         let up = self.up(&["--port", "0"]).await;
         assert_eq!(up.token, None, "a token is shown once: {}", up.screen);
         let client = up.client();
@@ -130,6 +126,7 @@ impl Machine {
         assert_eq!(client.wait("f/a/kept", json!({})).await.expect(200).text(), "\"kept\"");
         let pasted = self.shell(&up.line("Try")).await;
         assert!(pasted.out.contains("Hello, you!"), "{pasted:?}");
+        up
     }
 }
 
