@@ -96,6 +96,13 @@ impl Broker {
         self.link.clone()
     }
 
+    /// Waits until everything published has left this process, for `bound` at most; says
+    /// whether it has. A publish only reaches a buffer: what is in it when the process ends
+    /// is lost.
+    pub async fn flush(&self, bound: Duration) -> bool {
+        matches!(tokio::time::timeout(bound, self.client.flush()).await, Ok(Ok(())))
+    }
+
     /// Whether the client holds a connection at this moment.
     pub fn is_up(&self) -> bool {
         self.client.connection_state() == State::Connected

@@ -7,6 +7,7 @@
 //! [`intercept`] is the first line of `main`; [`Host`] is the side that asks.
 
 mod child;
+mod handover;
 mod host;
 mod reap;
 mod running;
@@ -19,7 +20,7 @@ pub use host::{Host, Spare};
 pub use running::{Control, LogPipe, Lost, Running};
 pub use service::ServiceHandle;
 pub use spares::Spares;
-pub use wire::{Exit, Kind, Output, Spec, Status};
+pub use wire::{Exit, Kind, Output, Spec, Status, Streams};
 
 /// The hidden first argument that turns a binary into a supervisor.
 pub const ARGUMENT: &str = "__supervise";

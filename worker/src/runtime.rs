@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lifecycle::supervisor::Status;
+use lifecycle::supervisor::{Status, Streams};
 use proto::Language;
 
 use crate::execute::{Config, Invocation, JobError, JobFolder, StartError};
@@ -47,6 +47,8 @@ pub struct Plan {
     pub args: Vec<String>,
     /// Environment it wants where the script has none of that name.
     pub env: Vec<(&'static str, String)>,
+    /// Apart if its result may be a line of standard output; the log's exact order is lost then.
+    pub streams: Streams,
 }
 
 /// A process that has ended by itself.
@@ -58,7 +60,7 @@ pub struct Ended<'a> {
     pub folder: &'a JobFolder,
     /// The last lines of its log, without secrets.
     pub log_tail: &'a str,
-    /// The last line it wrote, raw and with at most `result_limit + 1` bytes.
+    /// The last line it wrote, to standard output if its streams are apart; raw and with at most `result_limit + 1` bytes.
     pub last_line: Option<&'a [u8]>,
     /// Bytes of result it may have.
     pub result_limit: u64,

@@ -16,12 +16,16 @@ use lifecycle::{Latch, Process};
 use proto::{InstanceId, Tag};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::attempt;
 use crate::config::Config;
 use crate::execute::{self, Executor};
 use crate::job_token::JobTokens;
 use crate::watchlist::Watchlist;
+
+/// How long the last acknowledgements may take to leave a worker that ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What every attempt shares.
 pub(crate) struct Worker {
@@ -68,9 +72,12 @@ pub async fn run(config: Config, process: Process) -> anyhow::Result<()> {
     };
     process.spawn("presence", show(Presence::new(worker.records.clone(), row), drain.clone()));
     let pulls = PullerConfig { worker: worker.id.clone(), tags, lease: worker.config.lease };
-    let puller = Puller::open(broker, pulls, slots).await?;
+    let puller = Puller::open(broker.clone(), pulls, slots).await?;
     process.spawn("puller", puller.run(deliveries, drain));
     work(&worker, received, &process).await;
+    if !broker.flush(LAST_WORDS).await {
+        tracing::warn!("the last acknowledgements were not sent: their jobs come again after a lease");
+    }
     Ok(())
 }
 
@@ -148,13 +155,17 @@ fn report(worker: &Worker, tags: &[Tag], process: &Process) {
     process.readiness.detail("tags", tags);
 }
 
-/// Deliveries to attempts, each a task of its own; ends when the puller has, and what it
-/// handed out is worked off.
+/// Deliveries to attempts, each a task of its own; ends when the puller has, and everything
+/// that it handed out is worked off.
 async fn work(worker: &Arc<Worker>, mut deliveries: mpsc::UnboundedReceiver<Delivery>, process: &Process) {
+    let attempts = TaskTracker::new();
     while let Some(delivery) = deliveries.recv().await {
         let worker = worker.clone();
-        process.spawn("attempt", async move { attempt::handle(&worker, delivery).await });
+        let attempt = async move { attempt::handle(&worker, delivery).await };
+        process.spawn("attempt", attempts.track_future(attempt));
     }
+    attempts.close();
+    attempts.wait().await;
 }
 
 /// Refuses a store that may evict, as soon as there is one to ask.

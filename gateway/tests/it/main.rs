@@ -1,6 +1,8 @@
 //! A gateway whose dependencies are all away: what it can answer by itself, and that it
 //! never takes "away" for "not allowed". Everything with dependencies is in `tests/`.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
+
 use std::time::{Duration, Instant};
 
 use lifecycle::config::{Resolved, Sources, resolve};

@@ -1,7 +1,7 @@
 //! The supervisor itself: one thread, one `poll`, one command.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use nix::sys::time::TimeValLike;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitStatus, kill_process, kill_process_group};
 
+use super::handover::{First, receive_first};
 use super::reap::{Reaped, kill_all, reap_one};
 use super::wire::{Exit, Kind, Order, Report, Spec, Status, receive, send};
 use super::{monotonic_ns, spawn};
@@ -26,8 +27,9 @@ pub(super) fn run() -> i32 {
 
 fn supervise() -> io::Result<()> {
     let (mut socket, signals) = prepare()?;
-    let Some(Order::Start(spec)) = wait_for_order(&mut socket, &signals)? else { return Ok(()) };
-    match Supervised::start(&spec) {
+    let first = wait_for_order(&mut socket, &signals)?;
+    let Some(First { order: Order::Start(spec), pipe }) = first else { return Ok(()) };
+    match Supervised::start(&spec, pipe) {
         Ok(command) => command.watch(socket, &signals),
         Err(error) => send(&mut socket, &Report::Refused { message: error.to_string() }),
     }
@@ -72,14 +74,14 @@ fn signals() -> io::Result<SignalFd> {
 }
 
 /// Blocks until the host has a command; `None` when it has gone away.
-fn wait_for_order(socket: &mut UnixStream, signals: &SignalFd) -> io::Result<Option<Order>> {
+fn wait_for_order(socket: &mut UnixStream, signals: &SignalFd) -> io::Result<Option<First>> {
     loop {
         let ready = wait(Some(socket), signals, None)?;
         if ready.signal && host_died(signals)? {
             return Ok(None);
         }
         if ready.socket {
-            return receive(socket);
+            return receive_first(socket);
         }
     }
 }
@@ -122,9 +124,9 @@ struct Supervised {
 }
 
 impl Supervised {
-    fn start(spec: &Spec) -> io::Result<Self> {
+    fn start(spec: &Spec, errors: Option<OwnedFd>) -> io::Result<Self> {
         let started_ns = monotonic_ns();
-        let main = spawn::spawn(spec)?;
+        let main = spawn::spawn(spec, errors)?;
         Ok(Self { main, kind: spec.kind, started_ns, kill_at_ns: None })
     }
 

@@ -1,7 +1,7 @@
 //! The asking side: one thread that starts all supervisors, one that buries them.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -73,7 +73,7 @@ impl Host {
                 started.child,
                 self.clone(),
             ),
-            log: LogPipe::new(pipe::Receiver::from_owned_fd(started.log)?),
+            log: log_pipe(started.log)?,
         })
     }
 
@@ -94,15 +94,25 @@ pub struct Spare {
 }
 
 impl Spare {
-    /// Hands it the command; returns once it runs.
+    /// Hands it the command; returns once it is handed over, not once it runs. That it cannot
+    /// start (its program or folder is missing, its arguments are too long) is said by
+    /// [`Control::exited`], as [`Lost::Refused`].
     ///
     /// # Errors
-    /// The command could not be started (its program or folder is missing, its arguments are too
-    /// long), or the supervisor is gone.
+    /// The supervisor is gone, the spec is longer than 16 MiB, or the system has no descriptor left.
+    ///
+    /// [`Lost::Refused`]: super::Lost::Refused
     pub async fn start(mut self, spec: Spec) -> io::Result<Running> {
-        self.control.send(&Order::Start(spec)).await?;
-        Ok(Running { log: self.log, control: self.control })
+        let (errors, errors_end) = spec.output.is_apart().then(io::pipe).transpose()?.unzip();
+        let errors = errors.map(|reader| log_pipe(reader.into())).transpose()?;
+        let pipe = errors_end.as_ref().map(AsFd::as_fd);
+        self.control.begin(&Order::Start(spec), pipe).await?;
+        Ok(Running { log: self.log, errors, control: self.control })
     }
+}
+
+fn log_pipe(reader: OwnedFd) -> io::Result<LogPipe> {
+    Ok(LogPipe::new(pipe::Receiver::from_owned_fd(reader)?))
 }
 
 /// A supervisor's process, handed to the burying thread when dropped, so that no zombie stays.

@@ -1,28 +1,38 @@
 //! A command that runs under its supervisor, seen from the host.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
+use super::handover::send_first;
 use super::host::{Buried, Host};
 use super::wire::{Exit, Order, Report, encode, take};
 
 /// A running command. Dropping it kills everything of the command.
 #[derive(Debug)]
 pub struct Running {
-    /// Its standard output and error, in the order written; ends when nothing of it is left.
+    /// Its standard output; with [`Streams::Merged`] its standard error too, in the order
+    /// written. Ends when nothing of it is left.
+    ///
+    /// [`Streams::Merged`]: super::Streams::Merged
     pub log: LogPipe,
+    /// Its standard error, with [`Streams::Apart`]. To be read along with `log`: a full pipe
+    /// holds its writers back.
+    ///
+    /// [`Streams::Apart`]: super::Streams::Apart
+    pub errors: Option<LogPipe>,
     /// Its end, and the means to bring it about.
     pub control: Control,
 }
 
-/// Standard output and error of a command.
+/// Standard output of a command, its standard error, or both.
 #[derive(Debug)]
 pub struct LogPipe(pipe::Receiver);
 
@@ -72,8 +82,9 @@ impl Control {
         Self { socket, buffer: Vec::new(), group: None, _child: child, _host: host }
     }
 
-    pub(super) async fn send(&mut self, order: &Order) -> io::Result<()> {
-        self.socket.write_all(&encode(order)?).await
+    /// Sends the order that a supervisor waits for, with the pipe it may need.
+    pub(super) async fn begin(&mut self, order: &Order, pipe: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        send_first(&mut self.socket, order, pipe).await
     }
 
     /// Waits until the command has ended and nothing of it is left. Safe to drop and call again.

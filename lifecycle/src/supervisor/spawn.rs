@@ -13,23 +13,24 @@ use rustix::process::{Pid, Resource, Rlimit};
 
 use super::wire::{Output, Spec};
 
-/// Starts the command; its id is also that of its process group.
+/// Starts the command; its id is also that of its process group. `errors` is the pipe of its
+/// standard error if that is to be apart; the command alone holds it afterwards.
 ///
 /// `posix_spawn` shares our memory until the exec, so a large parent costs nothing, and it sets
 /// mask and dispositions in the child, which ours (blocked for the signal descriptor) must not reach.
-pub(super) fn spawn(spec: &Spec) -> io::Result<Pid> {
+pub(super) fn spawn(spec: &Spec, errors: Option<OwnedFd>) -> io::Result<Pid> {
     let argv = c_strings(
         std::iter::once(spec.program.as_os_str().as_bytes()).chain(spec.args.iter().map(String::as_bytes)),
     )?;
     let pairs: Vec<String> = spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let env = c_strings(pairs.iter().map(String::as_bytes))?;
-    let output = open_output(&spec.output)?;
+    let outputs = Outputs::open(&spec.output, errors)?;
     let null = File::open("/dev/null")?;
     rustix::process::chdir(&spec.cwd)?;
     no_core_dumps();
     let pid = posix_spawn(
         spec.program.as_path(),
-        &descriptors(null.as_fd(), output.as_fd())?,
+        &descriptors(null.as_fd(), &outputs)?,
         &attributes()?,
         &argv,
         &env,
@@ -48,20 +49,34 @@ fn invalid(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
-fn open_output(output: &Output) -> io::Result<OwnedFd> {
-    match output {
-        Output::Log => io::stdout().as_fd().try_clone_to_owned(),
-        Output::Inherit => io::stderr().as_fd().try_clone_to_owned(),
-        Output::File(path) => Ok(OpenOptions::new().create(true).append(true).open(path)?.into()),
+/// The command's 1 and 2.
+struct Outputs {
+    standard: OwnedFd,
+    /// `None` if it goes where `standard` goes.
+    errors: Option<OwnedFd>,
+}
+
+impl Outputs {
+    fn open(output: &Output, errors: Option<OwnedFd>) -> io::Result<Self> {
+        if output.is_apart() && errors.is_none() {
+            return Err(invalid("no pipe came for the standard error"));
+        }
+        let standard = match output {
+            Output::Log(_) => io::stdout().as_fd().try_clone_to_owned()?,
+            Output::Inherit => io::stderr().as_fd().try_clone_to_owned()?,
+            Output::File(path) => OpenOptions::new().create(true).append(true).open(path)?.into(),
+        };
+        Ok(Self { standard, errors: errors.filter(|_| output.is_apart()) })
     }
 }
 
 /// Only 0, 1 and 2: all else of ours closes on exec.
-fn descriptors(input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> io::Result<PosixSpawnFileActions> {
+fn descriptors(input: BorrowedFd<'_>, outputs: &Outputs) -> io::Result<PosixSpawnFileActions> {
+    let errors = outputs.errors.as_ref().unwrap_or(&outputs.standard);
     let mut actions = PosixSpawnFileActions::init()?;
     actions.add_dup2(input.as_raw_fd(), 0)?;
-    actions.add_dup2(output.as_raw_fd(), 1)?;
-    actions.add_dup2(output.as_raw_fd(), 2)?;
+    actions.add_dup2(outputs.standard.as_raw_fd(), 1)?;
+    actions.add_dup2(errors.as_raw_fd(), 2)?;
     Ok(actions)
 }
 

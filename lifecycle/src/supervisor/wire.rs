@@ -41,15 +41,31 @@ pub enum Kind {
     },
 }
 
-/// Where standard output and error go, both to the same place in the order of arrival.
+/// Where standard output and error go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Output {
-    /// Into [`super::LogPipe`].
-    Log,
-    /// To the host's standard error.
+    /// To the host, by way of [`super::Running`].
+    Log(Streams),
+    /// Both to the host's standard error, in the order written.
     Inherit,
-    /// To the end of this file.
+    /// Both to the end of this file, in the order written.
     File(PathBuf),
+}
+
+impl Output {
+    /// Whether standard error has a pipe of its own.
+    pub(super) fn is_apart(&self) -> bool {
+        *self == Self::Log(Streams::Apart)
+    }
+}
+
+/// How standard output and error reach the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Streams {
+    /// Over one pipe, exactly in the order written.
+    Merged,
+    /// Over a pipe each, so that they can be told apart; their order among each other is lost.
+    Apart,
 }
 
 /// How a command ended, and what it used.

@@ -76,6 +76,25 @@ async fn queued_and_running_jobs_are_cancelled() {
 }
 
 #[tokio::test]
+async fn a_worker_that_is_told_to_end_hands_its_job_on_at_once() {
+    let system = System::start().worker_setting("shutdown-grace", "500ms").await;
+    let client = system.client();
+    let gate = Gate::deploy(&system, "f/a/gate").await;
+    let id = client.run("f/a/gate", json!({})).await;
+    client.running(&id).await;
+    let worker = system.worker(0);
+    assert!(worker.terminate().await.success());
+    worker.start_again().await;
+    // long before the lease of 15 s has run out
+    eventually("the second attempt", Duration::from_secs(5), async || {
+        (client.get(&id).await["attempt"] == 2).then_some(())
+    })
+    .await;
+    gate.open();
+    assert_eq!(client.end_of(&id).await["result"], "through");
+}
+
+#[tokio::test]
 async fn a_waiting_caller_hears_of_the_cancellation() {
     let system = System::start().gateways(2).await;
     let client = system.client().clone();

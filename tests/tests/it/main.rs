@@ -6,6 +6,7 @@ mod arguments;
 mod bad_input;
 mod deno_fetch;
 mod endings;
+mod faults;
 mod gate;
 mod jobs;
 mod python_client;

@@ -79,10 +79,11 @@ async fn large_sources_pass_whole() {
     let client = system.client();
     for size in [60_000, 70_000, 1_000_000] {
         let source = format!("# {}\ndef main():\n    return {size}\n", "x".repeat(size));
-        client.deploy("f/a/large", "python3", &source).await;
+        let path = format!("f/a/large{size}");
+        client.deploy(&path, "python3", &source).await;
         let other = client.at(system.gateway(1));
-        assert_eq!(other.wait("f/a/large", json!({})).await.expect(200).text(), size.to_string());
-        let shown = other.get_path("scripts/get/p/f/a/large").send().await.expect(200).json();
+        assert_eq!(other.wait(&path, json!({})).await.expect(200).text(), size.to_string());
+        let shown = other.get_path(&format!("scripts/get/p/{path}")).send().await.expect(200).json();
         assert!(shown["content"] == source, "{size}");
     }
 }

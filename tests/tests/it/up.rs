@@ -62,7 +62,7 @@ async fn ctrl_c_leaves_nothing_running_and_the_next_start_has_everything() {
     let kept = machine.leave_work(&first).await;
     let gate = Gate::deploy_in(machine.folder(), &first.client(), "f/a/gate").await;
     let running = first.client().run("f/a/gate", json!({})).await;
-    first.client().running(&running).await;
+    first.client().logged(&running, "waiting").await;
     let children = descendants(first.process.id());
     let names: Vec<String> = children.iter().map(|pid| machine::name(*pid)).collect();
     assert!(names.iter().any(|name| name == "bash"), "the script: {names:?}");

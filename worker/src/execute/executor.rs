@@ -173,7 +173,7 @@ impl Executor {
             env,
             cwd: folder.to_owned(),
             kind: Kind::Script,
-            output: Output::Log,
+            output: Output::Log(prepared.plan.streams),
         }
     }
 }
@@ -185,7 +185,8 @@ async fn accompany<S: LogSink>(
     kill: &mut Kill,
     invocation: &Invocation,
 ) -> (End, Seen) {
-    let Running { log, mut control } = running;
+    let Running { log, errors, mut control } = running;
+    let pipes = [log].into_iter().chain(errors).collect();
     let (too_much, ended) = (Notify::new(), Notify::new());
     let watched = async {
         let end = watch(&mut control, kill, &too_much, &invocation.limits).await;
@@ -194,7 +195,7 @@ async fn accompany<S: LogSink>(
     };
     let pumped = async {
         tokio::select! {
-            () = pump.run(log, &too_much) => {}
+            () = pump.run(pipes, &too_much) => {}
             // all writers are dead: only a stuck sink, or a pipe end smuggled out, can hold it now
             () = async { ended.notified().await; tokio::time::sleep(LOG_DRAIN).await } => {
                 tracing::warn!(job.id = %invocation.job_id, "log given up: its sink is stuck");

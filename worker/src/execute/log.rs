@@ -5,20 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncRead;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::invocation::Limits;
 use super::lines::{LastLine, Tail};
-use super::mask::{MaskStream, Masks};
-use super::text::Utf8Stream;
+use super::mask::Masks;
+
+mod pipes;
+mod weave;
+
+use pipes::{Pipes, Read};
+use weave::Weave;
 
 /// The longest a written line waits before it is handed on.
 const FLUSH_AFTER: Duration = Duration::from_millis(50);
 /// The size at which a chunk is handed on at once, in bytes.
 const FLUSH_AT: usize = 16 * 1024;
-const READ_BYTES: usize = 64 * 1024;
+/// Bytes of each read that are looked at once the log is cut: its end is still wanted.
+const FLOOD_BYTES: usize = 8 * 1024;
 
 /// Where a run's log goes.
 pub trait LogSink: Send {
@@ -33,12 +39,11 @@ pub trait LogSink: Send {
     }
 }
 
-/// One script's output, from its pipe to its sink.
+/// One script's output, from its pipes to its sink.
 pub(super) struct LogPump<S> {
     sink: S,
-    utf8: Utf8Stream,
-    struck: MaskStream,
-    clean: Vec<u8>,
+    masks: Arc<Masks>,
+    fresh: Vec<u8>,
     pending: Vec<u8>,
     left: usize,
     cut: bool,
@@ -46,10 +51,13 @@ pub(super) struct LogPump<S> {
     seen: Seen,
 }
 
-/// What is remembered of the output, raw.
+/// What is remembered of the output.
 pub(super) struct Seen {
+    /// Bytes read, of all pipes.
     pub(super) bytes: u64,
+    /// The log's end, as the log would show it were it not cut.
     pub(super) tail: Tail,
+    /// The last line of the first pipe, raw.
     pub(super) last_line: LastLine,
 }
 
@@ -58,9 +66,8 @@ impl<S: LogSink> LogPump<S> {
         let seen = Seen { bytes: 0, tail: Tail::default(), last_line: LastLine::new(limits.result_bytes) };
         Self {
             sink,
-            utf8: Utf8Stream::default(),
-            struck: MaskStream::new(masks),
-            clean: Vec::new(),
+            masks,
+            fresh: Vec::new(),
             pending: Vec::new(),
             left: usize::try_from(limits.log_bytes).unwrap_or(usize::MAX),
             cut: false,
@@ -69,21 +76,25 @@ impl<S: LogSink> LogPump<S> {
         }
     }
 
-    /// Reads to the end. `too_much` is notified when the script has written more than it may.
-    pub(super) async fn run(&mut self, mut from: impl AsyncRead + Unpin, too_much: &Notify) {
-        let mut buffer = vec![0; READ_BYTES];
+    /// Reads all pipes to their ends; the first is standard output. `too_much` is notified when
+    /// the script has written more than it may.
+    pub(super) async fn run<R: AsyncRead + Unpin>(&mut self, pipes: Vec<R>, too_much: &Notify) {
+        let mut weave = Weave::new(pipes.len(), &self.masks);
+        let mut pipes = Pipes::new(pipes);
         let mut flush_at = None;
         loop {
-            let read = read_until(&mut from, &mut buffer, flush_at).await;
-            match read {
-                Read::Bytes(count) => self.take(&buffer[..count], too_much),
-                Read::Time => self.flush().await,
-                Read::End => break,
+            match pipes.read_until(flush_at).await {
+                Read::Bytes(at, bytes) => self.take(&mut weave, at, bytes, too_much),
+                Read::End(at) => weave.end(at, &mut self.fresh),
+                Read::Time => weave.let_go(&mut self.fresh),
+                Read::AllEnded => break,
             }
-            if self.pending.len() >= FLUSH_AT {
+            let late = flush_at.is_some_and(|at| at <= Instant::now());
+            self.hand_on();
+            if self.pending.len() >= FLUSH_AT || late {
                 self.flush().await;
             }
-            flush_at = next_flush(flush_at, &self.pending);
+            flush_at = next_flush(flush_at, !self.pending.is_empty() || weave.waits());
         }
         self.finish().await;
     }
@@ -93,19 +104,29 @@ impl<S: LogSink> LogPump<S> {
         self.seen
     }
 
-    fn take(&mut self, bytes: &[u8], too_much: &Notify) {
+    fn take(&mut self, weave: &mut Weave, at: usize, mut bytes: &[u8], too_much: &Notify) {
         self.seen.bytes += bytes.len() as u64;
-        self.seen.tail.push(bytes);
-        self.seen.last_line.push(bytes);
+        if at == 0 {
+            self.seen.last_line.push(bytes);
+        }
         if self.seen.bytes > self.limits.output_kill_bytes {
             too_much.notify_one();
         }
+        if self.cut && bytes.len() > FLOOD_BYTES {
+            weave.gap(at);
+            bytes = &bytes[bytes.len() - FLOOD_BYTES..];
+        }
+        weave.push(at, bytes, &mut self.fresh);
+    }
+
+    /// Fresh text into the log.
+    fn hand_on(&mut self) {
+        self.seen.tail.push(&self.fresh);
         if !self.cut {
-            self.clean.clear();
-            self.utf8.push(bytes, &mut self.clean);
-            self.struck.push(&self.clean, &mut self.pending);
+            self.pending.extend_from_slice(&self.fresh);
             self.bound();
         }
+        self.fresh.clear();
     }
 
     /// Cuts once the bound is passed, at a character, with a mark.
@@ -134,13 +155,6 @@ impl<S: LogSink> LogPump<S> {
     }
 
     async fn finish(&mut self) {
-        if !self.cut {
-            self.clean.clear();
-            self.utf8.finish(&mut self.clean);
-            self.struck.push(&self.clean, &mut self.pending);
-            self.struck.finish(&mut self.pending);
-            self.bound();
-        }
         if !self.pending.is_empty() {
             let rest = Bytes::from(std::mem::take(&mut self.pending));
             self.sink.finish(rest).await;
@@ -148,30 +162,9 @@ impl<S: LogSink> LogPump<S> {
     }
 }
 
-enum Read {
-    Bytes(usize),
-    Time,
-    End,
-}
-
-async fn read_until(from: &mut (impl AsyncRead + Unpin), into: &mut [u8], until: Option<Instant>) -> Read {
-    let read = from.read(into);
-    let read = match until {
-        Some(until) => match tokio::time::timeout_at(until, read).await {
-            Ok(read) => read,
-            Err(_) => return Read::Time,
-        },
-        None => read.await,
-    };
-    match read {
-        Ok(0) | Err(_) => Read::End,
-        Ok(count) => Read::Bytes(count),
-    }
-}
-
 /// The clock starts with the first byte that waits and is not moved by later ones.
-fn next_flush(running: Option<Instant>, pending: &[u8]) -> Option<Instant> {
-    if pending.is_empty() { None } else { running.or_else(|| Some(Instant::now() + FLUSH_AFTER)) }
+fn next_flush(running: Option<Instant>, waits: bool) -> Option<Instant> {
+    if waits { running.or_else(|| Some(Instant::now() + FLUSH_AFTER)) } else { None }
 }
 
 #[cfg(test)]

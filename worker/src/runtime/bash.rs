@@ -5,6 +5,7 @@ mod signature;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use lifecycle::supervisor::Streams;
 use proto::Language;
 use proto::json::RawObject;
 
@@ -66,7 +67,7 @@ impl Runtime for Bash {
             write(folder, VALUES, ended.as_bytes())?;
             ["-e", "-c", FROM_FILE, SCRIPT].map(str::to_owned).into()
         };
-        Ok(Plan { program: self.program.clone(), args, env: Vec::new() })
+        Ok(Plan { program: self.program.clone(), args, env: Vec::new(), streams: Streams::Apart })
     }
 
     fn result(&self, ended: &Ended<'_>) -> Result<Bytes, JobError> {

@@ -6,6 +6,7 @@ mod signature;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use lifecycle::supervisor::Streams;
 use proto::Language;
 
 use super::wrapped::{self, ARGS, write};
@@ -68,7 +69,7 @@ impl Runtime for Deno {
             ("DENO_NO_UPDATE_CHECK", "1".to_owned()),
             ("NO_COLOR", "1".to_owned()),
         ];
-        Ok(Plan { program: self.program.clone(), args, env })
+        Ok(Plan { program: self.program.clone(), args, env, streams: Streams::Merged })
     }
 
     fn result(&self, ended: &Ended<'_>) -> Result<Bytes, JobError> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use bytes::Bytes;
+use lifecycle::supervisor::Streams;
 use proto::Language;
 
 use super::wrapped::{self, ARGS, write};
@@ -82,7 +83,7 @@ impl Runtime for Python {
         write(folder, ARGS, &invocation.args)?;
         let flags = FLAGS.into_iter().chain(["-c", &self.start]).map(str::to_owned);
         let args = flags.chain([module, file]).chain(self.packages.iter().cloned()).collect();
-        Ok(Plan { program: self.program.clone(), args, env: Vec::new() })
+        Ok(Plan { program: self.program.clone(), args, env: Vec::new(), streams: Streams::Merged })
     }
 
     fn result(&self, ended: &Ended<'_>) -> Result<Bytes, JobError> {

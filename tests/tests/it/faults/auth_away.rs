@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use system_tests::{Client, System, eventually};
 
-use super::stage::{BOUND, QUICK, Stage, assert_ended_with};
+use super::stage::{BOUND, QUICK, Stage, assert_ended_with, figure};
 
 /// How long a known token is promised to go on, and how long at most.
 const AT_LEAST: Duration = Duration::from_secs(20);
@@ -29,11 +29,11 @@ async fn known_tokens_go_on_for_30_s_and_jobs_wait() {
 
     let asked = Instant::now();
     assert_eq!(whoami(&unknown).await, 503, "it may be good: nobody can tell");
-    println!("an unknown token without auth-service: 503 after {:?}", asked.elapsed());
+    figure(&format!("an unknown token without auth-service: 503 after {:?}", asked.elapsed()));
     assert_eq!(whoami(&known.at(system.gateway(1))).await, 503, "that gateway has never seen it");
     let job = known.run(QUICK, stage.args("waits")).await;
     let until = lasts(&known, used).await;
-    println!("a known token went on for {until:?}");
+    figure(&format!("a known token went on for {until:?}"));
     assert!(until > AT_LEAST && until < AT_MOST, "{until:?}");
     assert_eq!((whoami(&unknown).await, whoami(&known).await), (503, 503));
     assert_eq!(stage.runs_of(&job), 0, "a job waits for its token");
@@ -41,7 +41,7 @@ async fn known_tokens_go_on_for_30_s_and_jobs_wait() {
     system.auth().start_again().await;
     let back = Instant::now();
     assert_ended_with(admin, &job, "waits").await;
-    println!("the job that waited ended {:?} after auth-service was back", back.elapsed());
+    figure(&format!("the job that waited ended {:?} after auth-service was back", back.elapsed()));
     assert_eq!((&admin.get(&job).await["attempt"], stage.runs_of(&job)), (&json!(1), 1));
     assert_eq!((whoami(&unknown).await, whoami(&known).await), (200, 200));
 }
@@ -86,5 +86,5 @@ async fn a_revoked_token_is_refused_at_every_gateway_at_once() {
         }
         slowest = slowest.max(revoked.elapsed());
     }
-    println!("revoked tokens were refused at both gateways within {slowest:?} (promised: 100 ms)");
+    figure(&format!("revoked tokens were refused at both gateways within {slowest:?} (promised: 100 ms)"));
 }

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 use system_tests::{System, within};
 
-use super::stage::{BOUND, slay};
+use super::stage::{BOUND, figure, slay};
 use super::wire::Wire;
 
 /// How many deploys are cut, at as many places.
@@ -55,7 +55,7 @@ async fn a_version_never_exists_without_its_head() {
         }
     }
     wire.mend();
-    println!("{hit} of {CUTS} deploys of about {whole} bytes were cut off");
+    figure(&format!("{hit} of {CUTS} deploys of about {whole} bytes were cut off"));
     assert!(hit > CUTS / 2 && hit < CUTS, "most were cut off, the last came through: {hit} of {CUTS}");
 
     let stored = Stored::read(&system).await;

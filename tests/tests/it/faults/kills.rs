@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use system_tests::{Service, System, eventually, within};
 
-use super::stage::{BOUND, HELD, Stage, assert_ended_with, backlog, backlog_is, lives, slay, worker_name};
+use super::stage::{
+    BOUND, HELD, Stage, assert_ended_with, backlog, backlog_is, figure, lives, slay, worker_name,
+};
 use super::wire::Wire;
 
 fn holder<'a>(system: &'a System, name: &str) -> (&'a Service, &'a Service) {
@@ -30,10 +32,10 @@ async fn a_worker_killed_mid_job() {
     .await;
     let gone = killed.elapsed();
     let second = stage.begins(2).await.remove(1);
-    println!(
+    figure(&format!(
         "worker killed: its processes gone after {gone:?}, attempt 2 began after {:?}",
         killed.elapsed()
-    );
+    ));
     assert_eq!((&second.job, &second.worker), (&first.job, &worker_name(other)));
     assert_eq!(client.get(&first.job).await["attempt"], 2);
 
@@ -97,7 +99,7 @@ async fn a_worker_killed_between_result_and_acknowledgement() {
     let started = Instant::now();
     system.worker(1).start_again().await;
     let answer = within("the waiting caller's answer", BOUND, caller).await.unwrap().expect(200);
-    println!("after-effects repeated {:?} after another worker was started", started.elapsed());
+    figure(&format!("after-effects repeated {:?} after another worker was started", started.elapsed()));
     assert_eq!(answer.text(), "\"kept\"");
     backlog_is(&system, 0).await;
     let job = client.get(&run.job).await;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use system_tests::{Answer, Client, Start, System, eventually};
 
-use super::stage::{BOUND, HELD, QUICK, Stage, assert_ended_with, backlog, backlog_is, backlog_now};
+use super::stage::{BOUND, HELD, QUICK, Stage, assert_ended_with, backlog, backlog_is, backlog_now, figure};
 
 /// How soon a refusal is promised.
 const PROMISED: Duration = Duration::from_secs(2);
@@ -22,7 +22,7 @@ async fn refused(client: &Client, url: &str, stage: &Stage, value: &str) -> Stri
     let asked = Instant::now();
     let answer = client.post(url).json(stage.args(value)).send().await.expect(503);
     let after = asked.elapsed();
-    println!("503 after {after:?} (promised: {PROMISED:?}): {url}");
+    figure(&format!("503 after {after:?} (promised: {PROMISED:?}): {url}"));
     assert!(after < OUTER, "{after:?}");
     assert!(answer.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds >= 1));
     answer
@@ -113,7 +113,7 @@ async fn triggers_while_nats_is_gone_never_run_twice() {
     system.nats().kill();
     let mut ids = Vec::new();
     for number in 0..JOBS {
-        let url = if number % 2 == 0 { run(QUICK) } else { wait(QUICK) };
+        let url = if number.is_multiple_of(2) { run(QUICK) } else { wait(QUICK) };
         ids.push(refused(client, &url, &stage, &format!("value-{number}")).await);
     }
     system.nats().start_again().await;
@@ -124,7 +124,7 @@ async fn triggers_while_nats_is_gone_never_run_twice() {
         assert!(matches!(answer.status, 201 | 400), "{}: {}", answer.status, answer.text());
         statuses.push(answer.status);
     }
-    println!("sent again after the restart: {statuses:?}");
+    figure(&format!("sent again after the restart: {statuses:?}"));
     for (number, id) in ids.iter().enumerate() {
         assert_ended_with(client, id, &format!("value-{number}")).await;
         assert_eq!((stage.runs_of(id), &client.get(id).await["attempt"]), (1, &json!(1)));

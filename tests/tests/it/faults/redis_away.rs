@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use system_tests::{Client, System, within};
 
-use super::stage::{BOUND, HELD, QUICK, Stage, assert_ended_with, backlog, backlog_is};
+use super::stage::{BOUND, HELD, QUICK, Stage, assert_ended_with, backlog, backlog_is, figure};
 
 /// How long the caller who already waits does so.
 const WAIT: Duration = Duration::from_secs(4);
@@ -31,11 +31,11 @@ async fn jobs_wait_for_redis_and_callers_are_told() {
     assert_eq!(backlog(&system).await, Some(1), "nothing was published for them");
     let asked = Instant::now();
     let queued = client.run(QUICK, stage.args("queued")).await;
-    println!("an asynchronous trigger without Redis: 201 after {:?}", asked.elapsed());
+    figure(&format!("an asynchronous trigger without Redis: 201 after {:?}", asked.elapsed()));
     assert_eq!(backlog(&system).await, Some(2));
 
     let answer = within("the answer to who already waited", BOUND, caller).await.unwrap().expect(504);
-    println!("who already waited: 504 after {:?} of {WAIT:?}", started.elapsed());
+    figure(&format!("who already waited: 504 after {:?} of {WAIT:?}", started.elapsed()));
     assert!(started.elapsed() >= WAIT && started.elapsed() < WAIT + Duration::from_secs(3));
     assert_eq!(answer.header("x-job-id"), held);
     assert!(caller_may_ask_later(&answer.text()), "{}", answer.text());
@@ -44,7 +44,7 @@ async fn jobs_wait_for_redis_and_callers_are_told() {
     system.valkey().start_again().await;
     let back = Instant::now();
     assert_ended_with(client, &queued, "queued").await;
-    println!("the job that waited ended {:?} after Redis was back", back.elapsed());
+    figure(&format!("the job that waited ended {:?} after Redis was back", back.elapsed()));
     stage.let_go(1);
     assert_ended_with(client, &held, "held").await;
     for job in [&queued, &held] {
@@ -57,7 +57,7 @@ async fn jobs_wait_for_redis_and_callers_are_told() {
 async fn refused(client: &Client, url: &str, stage: &Stage) {
     let asked = Instant::now();
     let answer = client.post(url).json(stage.args("refused")).send().await.expect(503);
-    println!("without Redis: 503 after {:?}: {url}", asked.elapsed());
+    figure(&format!("without Redis: 503 after {:?}: {url}", asked.elapsed()));
     assert!(answer.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds >= 1));
 }
 

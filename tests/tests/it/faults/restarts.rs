@@ -6,7 +6,7 @@ use futures::future::join_all;
 use system_tests::{Answer, DataServer, System, eventually, within};
 use tokio::task::JoinHandle;
 
-use super::stage::{BOUND, HELD, QUICK, Stage, assert_ended_with, backlog_is, backlog_now};
+use super::stage::{BOUND, HELD, QUICK, Stage, assert_ended_with, backlog_is, backlog_now, figure};
 
 /// Jobs that occupy the two slots, jobs queued behind them, callers that wait.
 const HOLDING: usize = 2;
@@ -106,7 +106,7 @@ async fn finished(system: &System, stage: &Stage, work: &mut Work) {
         assert_ended_with(system.client(), job, value).await;
     }
     backlog_is(system, 0).await;
-    println!("{} jobs ended {:?} after the restart", work.accepted.len(), up.elapsed());
+    figure(&format!("{} jobs ended {:?} after the restart", work.accepted.len(), up.elapsed()));
     counted(system, stage, work).await;
 }
 

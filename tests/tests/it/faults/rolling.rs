@@ -5,51 +5,63 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use serde_json::Value;
-use system_tests::{Answer, Client, Service, System, eventually, within};
+use system_tests::{Client, Service, System, eventually, within};
 use tokio::task::JoinHandle;
 
-use super::stage::{BOUND, HELD, QUICK, Stage, assert_ended_with, backlog_is, worker_name};
+use super::stage::{BOUND, HELD, QUICK, Stage, assert_ended_with, backlog_is, figure, worker_name};
 
-/// A client's pause before it tries a refused connection again.
-const RETRY: Duration = Duration::from_millis(20);
+/// What is lost comes again after the lease, which is 15 s here: nothing may have to.
+const WELL_UNDER_A_LEASE: Duration = Duration::from_secs(7);
+/// How long a gateway that was told to stop goes on serving: until everybody has noticed.
+const NOTICE: &str = "1s";
 
-/// A caller at one gateway who calls again and again.
+/// What stands before the gateways: it sends a request to one that is ready.
+struct Balancer {
+    clients: [Client; 2],
+    ready: [AtomicBool; 2],
+}
+
+impl Balancer {
+    /// The preferred gateway, or the other one.
+    fn client(&self, preferred: usize) -> &Client {
+        let ready = self.ready[preferred].load(Ordering::SeqCst);
+        &self.clients[if ready { preferred } else { 1 - preferred }]
+    }
+}
+
+/// Calls again and again.
 struct Load {
     stop: Arc<AtomicBool>,
-    /// Connections that were refused.
-    refused: Arc<AtomicUsize>,
     answered: Arc<AtomicUsize>,
     task: JoinHandle<Vec<(String, String)>>,
 }
 
 impl Load {
-    fn start(client: Client, stage: &Arc<Stage>, name: &'static str) -> Self {
-        let (stop, refused) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-        let answered = Arc::<AtomicUsize>::default();
-        let caller = Caller { client, stage: stage.clone(), refused: refused.clone() };
+    fn start(balancer: &Arc<Balancer>, stage: &Arc<Stage>, preferred: usize) -> Self {
+        let (stop, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let (balancer, stage) = (balancer.clone(), stage.clone());
         let (over, count) = (stop.clone(), answered.clone());
         let task = tokio::spawn(async move {
             let mut accepted = Vec::new();
             while !over.load(Ordering::SeqCst) {
-                let value = format!("{name}-{}", accepted.len());
-                accepted.push((caller.one(accepted.len(), &value).await, value));
+                let value = format!("caller-{preferred}-{}", accepted.len());
+                let job = call(balancer.client(preferred), &stage, accepted.len(), &value).await;
+                accepted.push((job, value));
                 count.fetch_add(1, Ordering::SeqCst);
             }
             accepted
         });
-        Self { stop, refused, answered, task }
+        Self { stop, answered, task }
     }
 
-    fn refused(&self) -> usize {
-        self.refused.load(Ordering::SeqCst)
-    }
-
-    /// Waits for so many more answers.
-    async fn goes_on(&self, more: usize) {
+    /// Waits for some more answers.
+    async fn goes_on(&self) {
         let before = self.answered.load(Ordering::SeqCst);
         eventually("the load goes on", BOUND, async || {
-            (self.answered.load(Ordering::SeqCst) >= before + more).then_some(())
+            assert!(!self.task.is_finished(), "a call failed");
+            (self.answered.load(Ordering::SeqCst) >= before + 5).then_some(())
         })
         .await;
     }
@@ -61,75 +73,74 @@ impl Load {
     }
 }
 
-struct Caller {
-    client: Client,
-    stage: Arc<Stage>,
-    refused: Arc<AtomicUsize>,
-}
-
-impl Caller {
-    /// One job, by turns asynchronous and synchronous; its id.
-    async fn one(&self, number: usize, value: &str) -> String {
-        if number % 2 == 0 {
-            return self.send("jobs/run/p", value).await.expect(201).text();
-        }
-        let answer = self.send("jobs/run_wait_result/p", value).await.expect(200);
-        assert_eq!(answer.json(), value);
-        answer.header("x-job-id").to_owned()
+/// One job, by turns asynchronous and synchronous; its id. Nothing is ever tried again.
+async fn call(client: &Client, stage: &Stage, number: usize, value: &str) -> String {
+    if number.is_multiple_of(2) {
+        return client.run(QUICK, stage.args(value)).await;
     }
-
-    /// Nothing but a refused connection is tried again.
-    async fn send(&self, kind: &str, value: &str) -> Answer {
-        let url = format!("{kind}/{QUICK}");
-        loop {
-            match self.client.post(&url).json(self.stage.args(value)).try_send().await {
-                Ok(answer) => return answer,
-                Err(error) => assert!(error.is_connect(), "{error:?}"),
-            }
-            self.refused.fetch_add(1, Ordering::SeqCst);
-            tokio::time::sleep(RETRY).await;
-        }
-    }
+    let answer = client.wait(QUICK, stage.args(value)).await.expect(200);
+    assert_eq!(answer.json(), value);
+    answer.header("x-job-id").to_owned()
 }
 
 async fn replace(service: &Service) {
     let asked = Instant::now();
     let status = service.terminate().await;
     assert!(status.success(), "{}: {status}", service.name());
-    println!("{} ended in order after {:?}", service.name(), asked.elapsed());
+    figure(&format!("{} ended in order after {:?}", service.name(), asked.elapsed()));
     service.start_again().await;
+}
+
+/// The same, noticed by whatever stands before the gateway.
+async fn replace_gateway(gateway: &Service, ready: &AtomicBool) {
+    let (asked, check) = (Instant::now(), format!("{}/readyz", gateway.admin_url().await));
+    let client = Client::new(&gateway.url(), "main", "");
+    gateway.ask_to_end();
+    eventually("the gateway says that it is not ready", BOUND, async || {
+        let answer = reqwest::get(&check).await.ok()?;
+        (answer.status() == 503).then_some(())
+    })
+    .await;
+    figure(&format!("{} was not ready any more after {:?}", gateway.name(), asked.elapsed()));
+    client.get_path("/api/version").send().await.expect(200).text();
+    ready.store(false, Ordering::SeqCst);
+    let status = eventually("the gateway's end", BOUND, async || gateway.ended()).await;
+    assert!(status.success(), "{}: {status}", gateway.name());
+    gateway.kill();
+    gateway.start_again().await;
+    ready.store(true, Ordering::SeqCst);
 }
 
 #[tokio::test]
 async fn a_rolling_restart_under_load() {
-    let system = System::start().gateways(2).workers(2).slots(2).await;
+    let system =
+        System::start().gateways(2).workers(2).slots(2).gateway_setting("shutdown-notice", NOTICE).await;
     let stage = Arc::new(Stage::set(&system).await);
-    let loads = [(0, "first"), (1, "second")]
-        .map(|(number, name)| Load::start(system.client().at(system.gateway(number)), &stage, name));
-    for (number, load) in loads.iter().enumerate() {
-        load.goes_on(5).await;
-        let before = loads[1 - number].refused();
-        replace(system.gateway(number)).await;
-        loads[1 - number].goes_on(5).await;
-        assert_eq!(loads[1 - number].refused(), before, "the other gateway refused nothing");
-    }
-    let before = loads.each_ref().map(Load::refused);
+    let clients = [0, 1].map(|number| system.client().at(system.gateway(number)));
+    let balancer = Arc::new(Balancer { clients, ready: [true, true].map(AtomicBool::new) });
+    let loads = [0, 1].map(|preferred| Load::start(&balancer, &stage, preferred));
     for number in [0, 1] {
-        replace(system.worker(number)).await;
-        loads[number].goes_on(5).await;
+        join_all(loads.iter().map(Load::goes_on)).await;
+        replace_gateway(system.gateway(number), &balancer.ready[number]).await;
     }
-    assert_eq!(loads.each_ref().map(Load::refused), before, "workers are none of a caller's business");
+    for number in [0, 1] {
+        join_all(loads.iter().map(Load::goes_on)).await;
+        replace(system.worker(number)).await;
+    }
+    join_all(loads.iter().map(Load::goes_on)).await;
 
     let mut accepted = Vec::new();
     for load in loads {
         accepted.extend(load.stop().await);
     }
-    println!("{} jobs during the restarts, {before:?} connections refused", accepted.len());
+    figure(&format!("{} jobs during the restarts, no call failed", accepted.len()));
     for (job, value) in &accepted {
         assert_ended_with(system.client(), job, value).await;
         assert_eq!(stage.runs_of(job), 1);
     }
+    let settled = Instant::now();
     backlog_is(&system, 0).await;
+    assert!(settled.elapsed() < WELL_UNDER_A_LEASE, "an acknowledgement was lost: {:?}", settled.elapsed());
     assert_eq!(stage.ended().len(), accepted.len());
 }
 
@@ -149,12 +160,14 @@ async fn a_terminated_worker_finishes_within_its_grace() {
     holder.ask_to_end();
     eventually("the worker drains", BOUND, async || drains(holder).then_some(())).await;
     assert!(holder.ended().is_none() && !caller.is_finished(), "it waits for its script");
+    let released = Instant::now();
     stage.let_go(1);
     assert_eq!(within("the answer", BOUND, caller).await.unwrap().expect(200).text(), "\"kept\"");
+    backlog_is(&system, 0).await;
+    assert!(released.elapsed() < WELL_UNDER_A_LEASE, "its last words were lost: {:?}", released.elapsed());
     let status = eventually("the worker's end", BOUND, async || holder.ended()).await;
     assert!(status.success(), "{status}");
     assert_eq!((&client.get(&job).await["attempt"], stage.begun().len()), (&Value::from(1), 1));
-    backlog_is(&system, 0).await;
 }
 
 /// Whether the worker takes no more work.
@@ -172,8 +185,8 @@ async fn a_script_beyond_the_grace_runs_again_at_once() {
     holder.ask_to_end();
     let second = stage.begins(2).await.remove(1);
     let after = asked.elapsed();
-    println!("grace 1 s, lease 15 s: attempt 2 began {after:?} after SIGTERM");
-    assert!(after < Duration::from_secs(7), "handed back, not left to the lease of 15 s: {after:?}");
+    figure(&format!("grace 1 s, lease 15 s: attempt 2 began {after:?} after SIGTERM"));
+    assert!(after < WELL_UNDER_A_LEASE, "handed back, not left to the lease of 15 s: {after:?}");
     assert_eq!((&second.job, &second.worker), (&job, &worker_name(other)));
     let status = eventually("the worker's end", BOUND, async || holder.ended()).await;
     assert!(status.success(), "{status}");

@@ -123,6 +123,12 @@ impl Told {
     }
 }
 
+/// A measured figure, for whoever reads the test's output.
+#[expect(clippy::print_stdout, reason = "the figures of a test run are read by people")]
+pub(crate) fn figure(text: &str) {
+    println!("{text}");
+}
+
 /// SIGKILL for the process alone, not for what it has started: that has to end by itself.
 pub(crate) async fn slay(service: &Service) {
     kill_process(pid(service.id()), Signal::KILL).unwrap();

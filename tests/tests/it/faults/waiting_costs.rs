@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use system_tests::{System, eventually};
+use tokio::task::JoinHandle;
 use tokio::time::{interval, sleep_until};
 
-use super::stage::{BOUND, HELD, Stage, backlog_is};
+use super::stage::{BOUND, HELD, Stage, backlog_is, figure};
 
 /// How long is counted, both times.
 const WINDOW: Duration = Duration::from_secs(20);
@@ -67,7 +68,7 @@ async fn five_hundred_waiting_callers_cost_as_much_as_one() {
     })
     .await;
     let many = window(&system).await;
-    println!("in {WINDOW:?}: 1 caller {one:?}, {CALLERS} callers {many:?}, jitter {jitter:?}");
+    figure(&format!("in {WINDOW:?}: 1 caller {one:?}, {CALLERS} callers {many:?}, jitter {jitter:?}"));
     assert!(callers.iter().all(|caller| !caller.is_finished()), "all of them waited all the time");
     assert_eq!(stage.begun().len(), 1);
     assert!(one.nats > 0 && one.redis > 0, "the counters count: {one:?}");
@@ -82,8 +83,8 @@ async fn five_hundred_waiting_callers_cost_as_much_as_one() {
         (done.len() >= ANSWERED).then_some(())
     });
     answers.await;
-    let (done, rest): (Vec<_>, Vec<_>) = callers.into_iter().partition(|caller| caller.is_finished());
-    rest.iter().for_each(tokio::task::JoinHandle::abort);
+    let (done, rest): (Vec<_>, Vec<_>) = callers.into_iter().partition(JoinHandle::is_finished);
+    rest.iter().for_each(JoinHandle::abort);
     for answer in join_all(done).await {
         assert!(answer.unwrap().expect(200).text().starts_with("\"value-"));
     }

@@ -1,1 +1,0 @@
-../it/faults.rs
