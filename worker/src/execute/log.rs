@@ -83,15 +83,16 @@ impl<S: LogSink> LogPump<S> {
         let mut pipes = Pipes::new(pipes);
         let mut flush_at = None;
         loop {
-            match pipes.read_until(flush_at).await {
+            let read = pipes.read_until(flush_at).await;
+            let due = matches!(read, Read::Time);
+            match read {
                 Read::Bytes(at, bytes) => self.take(&mut weave, at, bytes, too_much),
                 Read::End(at) => weave.end(at, &mut self.fresh),
                 Read::Time => weave.let_go(&mut self.fresh),
                 Read::AllEnded => break,
             }
-            let late = flush_at.is_some_and(|at| at <= Instant::now());
             self.hand_on();
-            if self.pending.len() >= FLUSH_AT || late {
+            if self.pending.len() >= FLUSH_AT || due {
                 self.flush().await;
             }
             flush_at = next_flush(flush_at, !self.pending.is_empty() || weave.waits());

@@ -1,6 +1,6 @@
 use proto::Language::Bash;
 
-use crate::bench::Bench;
+use crate::bench::{BOUND, Bench, fifo, invocation};
 
 async fn result(args: &str, script: &str) -> String {
     Bench::new().run(Bash, script, args).await.result().to_owned()
@@ -61,7 +61,83 @@ async fn failures_carry_the_code_and_the_last_lines() {
 }
 
 #[tokio::test]
-async fn output_keeps_its_order() {
-    let ran = Bench::new().run(Bash, "for n in 1 2 3 4 5; do echo o$n; echo e$n >&2; done", "{}").await;
-    assert_eq!(ran.log, "o1\ne1\no2\ne2\no3\ne3\no4\ne4\no5\ne5\n");
+async fn several_arguments_on_one_line() {
+    let args = r#"{"x":"first","z":3}"#;
+    let script = "x=\"$1\"; y=\"${2:-d}\"; local=1 # why\nexport z=$3; echo \"$x|$y|$z\"";
+    assert_eq!(result(args, script).await, r#""first|d|3""#);
+}
+
+#[tokio::test]
+async fn only_standard_output_is_a_result() {
+    assert_eq!(result("{}", "echo 42; echo warn >&2").await, r#""42""#);
+    assert_eq!(result("{}", "set -x; echo 42; true").await, r#""42""#);
+    assert_eq!(result("{}", "echo 42; printf unended >/dev/stderr; printf 'a\\nb\\n' >&2").await, r#""42""#);
+    let ran = Bench::new().run(Bash, "echo warn >&2", "{}").await;
+    assert_eq!((ran.result(), ran.log.as_str()), ("null", "warn\n"));
+    assert_eq!(result("{}", "exec 1>&-; echo warn >&2").await, "null");
+    assert_eq!(result("{}", "exec 2>&-; echo 42").await, r#""42""#);
+    assert_eq!(result("{}", "exec 2>&1; echo 42; echo one >&2").await, r#""one""#);
+}
+
+#[tokio::test]
+async fn each_stream_keeps_its_own_order_in_whole_lines() {
+    let script = "for n in {1..3000}; do printf o; echo $n; printf e >&2; echo $n >&2; done";
+    let ran = Bench::new().run(Bash, script, "{}").await;
+    for stream in ["o", "e"] {
+        let lines: Vec<&str> = ran.log.lines().filter(|line| line.starts_with(stream)).collect();
+        let expected: Vec<String> = (1..=3000).map(|n| format!("{stream}{n}")).collect();
+        assert_eq!(lines, expected);
+    }
+    assert_eq!((ran.result(), ran.log.lines().count()), (r#""o3000""#, 6000));
+}
+
+#[tokio::test]
+async fn lines_keep_their_order_when_each_waits_for_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let go = fifo(folder.path());
+    let wait = format!("read -r _ < {}", go.display());
+    let script = format!("for n in {{1..5}}; do echo o$n; {wait}; echo e$n >&2; {wait}; done; echo end");
+    let bench = Bench::new();
+    let mut live = bench.live(invocation(Bash, &script, "{}"));
+    let mut expected = String::new();
+    for n in 1..=5 {
+        for stream in ["o", "e"] {
+            live.said(&format!("{stream}{n}")).await;
+            expected += &format!("{stream}{n}\n");
+            tokio::time::timeout(BOUND, tokio::fs::write(&go, "go\n")).await.unwrap().unwrap();
+        }
+    }
+    assert_eq!(live.end().await.log, expected + "end\n");
+}
+
+#[tokio::test]
+async fn much_on_both_streams_at_once_arrives_whole() {
+    let script = "yes out | head -c 204800 & yes err | head -c 204800 >&2 & wait";
+    let ran = Bench::new().run(Bash, script, "{}").await;
+    assert_eq!(ran.log.len(), 409_600);
+    for line in ["out", "err"] {
+        assert_eq!(ran.log.lines().filter(|found| *found == line).count(), 51_200);
+    }
+    assert_eq!((ran.result(), ran.outcome.output_bytes), (r#""out""#, 409_600));
+}
+
+#[tokio::test]
+async fn a_secret_split_by_the_other_stream_is_struck() {
+    let folder = tempfile::tempdir().unwrap();
+    let go = fifo(folder.path());
+    let script = format!(
+        "t=\"$1\"; printf 'begun\\n%s' \"${{t:0:7}}\" >&2; read -r _ < {0}; echo between; read -r _ < {0}; echo \"${{t:7}}\" >&2; exit 1",
+        go.display()
+    );
+    let mut split = invocation(Bash, &script, r#"{"t":"hkm_0123456789abcdef"}"#);
+    split.mask = vec!["hkm_0123456789abcdef".to_owned()];
+    let bench = Bench::new();
+    let mut live = bench.live(split);
+    for mark in ["begun", "between"] {
+        live.said(mark).await;
+        tokio::time::timeout(BOUND, tokio::fs::write(&go, "go\n")).await.unwrap().unwrap();
+    }
+    let ran = live.end().await;
+    assert_eq!(ran.log, "begun\nbetween\n********\n");
+    assert!(ran.message().ends_with("begun\nbetween\n********\n"), "{}", ran.message());
 }

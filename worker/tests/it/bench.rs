@@ -168,6 +168,13 @@ impl Bench {
     }
 }
 
+/// A named pipe in `folder`: a script waits for what a test writes to it.
+pub(crate) fn fifo(folder: &Path) -> PathBuf {
+    let (path, mode) = (folder.join("go"), rustix::fs::Mode::RWXU);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    path
+}
+
 /// Whether a process of this id is there and no zombie.
 pub(crate) fn lives(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

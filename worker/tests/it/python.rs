@@ -231,3 +231,10 @@ async fn configured_packages_are_importable_after_the_standard_library() {
         "7"
     );
 }
+
+#[tokio::test]
+async fn output_keeps_its_exact_order() {
+    let script = "import os\ndef main():\n    for n in range(200):\n        os.write(1, b'o%d\\n' % n)\n        os.write(2, b'e%d\\n' % n)";
+    let ran = Bench::new().run(Python3, script, "{}").await;
+    assert_eq!(ran.log, (0..200).map(|n| format!("o{n}\ne{n}\n")).collect::<String>());
+}

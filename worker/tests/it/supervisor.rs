@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lifecycle::supervisor::{Kind, Lost, Output, Running, Spec, Status};
+use lifecycle::supervisor::{Kind, Lost, Output, Running, Spec, Status, Streams};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use crate::bench::{BOUND, Doomed, host, lives};
+use crate::bench::{BOUND, Doomed, fifo, host, lives};
 
 fn bash(script: &str, kind: Kind) -> Spec {
     Spec {
@@ -19,7 +19,7 @@ fn bash(script: &str, kind: Kind) -> Spec {
         env: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
         cwd: PathBuf::from("/"),
         kind,
-        output: Output::Log,
+        output: Output::Log(Streams::Merged),
     }
 }
 
@@ -74,6 +74,27 @@ async fn descriptors_of_whoever_started_us_do_not_leak() {
     assert_eq!(text.trim(), "0 1 2 3");
     drop(socket);
     assert!(child.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn streams_apart_come_over_two_pipes_that_nobody_else_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let go = fifo(folder.path());
+    let script = format!(
+        "ls /proc/self/fd | tr '\\n' ' '; echo errors >&2; echo more > /dev/stderr; exec 2>&-; read -r _ < {}; echo out",
+        go.display()
+    );
+    let mut spec = bash(&script, Kind::Script);
+    spec.output = Output::Log(Streams::Apart);
+    let mut running = host().spare().await.unwrap().start(spec).await.unwrap();
+    let (mut errors, mut log) = (String::new(), String::new());
+    // it ends with the script's own descriptor, while the script goes on
+    timeout(BOUND, running.errors.take().unwrap().read_to_string(&mut errors)).await.unwrap().unwrap();
+    timeout(BOUND, tokio::fs::write(&go, "go\n")).await.unwrap().unwrap();
+    timeout(BOUND, running.log.read_to_string(&mut log)).await.unwrap().unwrap();
+    assert_eq!((errors.as_str(), log.as_str()), ("errors\nmore\n", "0 1 2 3 out\n"));
+    assert_eq!(running.control.exited().await.unwrap().status, Status::Code(0));
+    assert!(start("true").await.errors.is_none());
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ fn pump(limits: Limits) -> (LogPump<Channel>, mpsc::UnboundedReceiver<Bytes>) {
 async fn all(limits: Limits, input: &[u8]) -> (Vec<String>, Seen, bool) {
     let (mut pump, mut chunks) = pump(limits);
     let too_much = Notify::new();
-    pump.run(input, &too_much).await;
+    pump.run(vec![input], &too_much).await;
     let seen = pump.into_seen();
     let mut texts = Vec::new();
     while let Some(chunk) = chunks.recv().await {
@@ -65,7 +65,7 @@ async fn a_flood_is_told() {
 async fn a_line_waits_no_longer_than_its_time_and_secrets_are_whole() {
     let (mut pump, mut chunks) = pump(Limits::default());
     let (mut script, output) = tokio::io::duplex(1024);
-    let running = tokio::spawn(async move { pump.run(output, &Notify::new()).await });
+    let running = tokio::spawn(async move { pump.run(vec![output], &Notify::new()).await });
     let start = Instant::now();
     script.write_all(b"hello tops").await.unwrap();
     assert_eq!(chunks.recv().await.unwrap(), "hello ");
@@ -75,4 +75,61 @@ async fn a_line_waits_no_longer_than_its_time_and_secrets_are_whole() {
     drop(script);
     running.await.unwrap();
     assert!(chunks.recv().await.is_none());
+}
+
+#[tokio::test]
+async fn bounds_are_over_both_pipes_and_the_last_line_is_the_first_ones() {
+    let limits = Limits { log_bytes: 10, output_kill_bytes: 15, ..Limits::default() };
+    let (mut pump, mut chunks) = pump(limits);
+    let too_much = Notify::new();
+    pump.run(vec![&b"1234567\n"[..], &b"abcdefg\n"[..]], &too_much).await;
+    let seen = pump.into_seen();
+    assert_eq!((seen.bytes, seen.last_line.get()), (16, Some(&b"1234567"[..])));
+    assert_eq!(seen.tail.lines(), b"1234567\nabcdefg\n");
+    let log = chunks.recv().await.unwrap();
+    assert!(log.starts_with(b"1234567\nab\n[the log is cut here: over 10 bytes"), "{log:?}");
+    tokio::time::timeout(Duration::ZERO, too_much.notified()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_split_by_the_other_pipe_is_struck_in_log_and_tail() {
+    let (mut pump, mut chunks) = pump(Limits::default());
+    let ((mut out, out_end), (mut errors, errors_end)) = (tokio::io::duplex(1024), tokio::io::duplex(1024));
+    let running = tokio::spawn(async move {
+        pump.run(vec![out_end, errors_end], &Notify::new()).await;
+        pump.into_seen()
+    });
+    errors.write_all(b"hello tops").await.unwrap();
+    assert_eq!(chunks.recv().await.unwrap(), "hello ");
+    out.write_all(b"between\n").await.unwrap();
+    assert_eq!(chunks.recv().await.unwrap(), "between\n");
+    errors.write_all(b"ecret\n").await.unwrap();
+    assert_eq!(chunks.recv().await.unwrap(), "********\n");
+    drop((out, errors));
+    assert_eq!(running.await.unwrap().tail.lines(), b"hello between\n********\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_pipe_may_outlast_the_other() {
+    let (mut pump, mut chunks) = pump(Limits::default());
+    let ((out, out_end), (mut errors, errors_end)) = (tokio::io::duplex(64), tokio::io::duplex(64));
+    let running = tokio::spawn(async move { pump.run(vec![out_end, errors_end], &Notify::new()).await });
+    drop(out);
+    errors.write_all(b"still ").await.unwrap();
+    assert_eq!(chunks.recv().await.unwrap(), "still ");
+    errors.write_all(b"there").await.unwrap();
+    drop(errors);
+    running.await.unwrap();
+    assert_eq!(chunks.recv().await.unwrap(), "there");
+}
+
+#[tokio::test]
+async fn the_end_of_a_flood_is_remembered_struck() {
+    let limits = Limits { log_bytes: 10, ..Limits::default() };
+    let flood = format!("{}\nlast topsecret\n", "x".repeat(300_000));
+    let (texts, seen, _) = all(limits, flood.as_bytes()).await;
+    assert!(texts.concat().len() < 100);
+    assert_eq!(seen.tail.lines().strip_prefix(&b"x"[..]).map(<[u8]>::len), None);
+    assert_eq!(seen.tail.lines(), b"last ********\n");
+    assert_eq!(seen.last_line.get(), Some(&b"last topsecret"[..]));
 }

@@ -90,9 +90,9 @@ impl Weave {
     }
 
     fn place(&mut self, at: usize, count: usize, out: &mut Vec<u8>) {
-        let waiting = &mut self.strands[at].waiting;
+        let Strand { waiting, ended, .. } = &mut self.strands[at];
         let Some(last) = waiting[..count].last() else { return };
-        self.open = (*last != b'\n').then_some(at);
+        self.open = (*last != b'\n' && !*ended).then_some(at);
         out.extend(waiting.drain(..count));
     }
 }
