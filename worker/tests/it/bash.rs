@@ -1,6 +1,6 @@
 use proto::Language::Bash;
 
-use crate::bench::{BOUND, Bench, fifo, invocation};
+use crate::bench::{Bench, Gate, invocation};
 
 async fn result(args: &str, script: &str) -> String {
     Bench::new().run(Bash, script, args).await.result().to_owned()
@@ -94,8 +94,8 @@ async fn each_stream_keeps_its_own_order_in_whole_lines() {
 #[tokio::test]
 async fn lines_keep_their_order_when_each_waits_for_the_one_before() {
     let folder = tempfile::tempdir().unwrap();
-    let go = fifo(folder.path());
-    let wait = format!("read -r _ < {}", go.display());
+    let go = Gate::new(folder.path());
+    let wait = format!("read -r _ < {}", go.path.display());
     let script = format!("for n in {{1..5}}; do echo o$n; {wait}; echo e$n >&2; {wait}; done; echo end");
     let bench = Bench::new();
     let mut live = bench.live(invocation(Bash, &script, "{}"));
@@ -103,8 +103,8 @@ async fn lines_keep_their_order_when_each_waits_for_the_one_before() {
     for n in 1..=5 {
         for stream in ["o", "e"] {
             live.said(&format!("{stream}{n}")).await;
-            expected += &format!("{stream}{n}\n");
-            tokio::time::timeout(BOUND, tokio::fs::write(&go, "go\n")).await.unwrap().unwrap();
+            expected.extend([stream, &n.to_string(), "\n"]);
+            go.open();
         }
     }
     assert_eq!(live.end().await.log, expected + "end\n");
@@ -124,10 +124,10 @@ async fn much_on_both_streams_at_once_arrives_whole() {
 #[tokio::test]
 async fn a_secret_split_by_the_other_stream_is_struck() {
     let folder = tempfile::tempdir().unwrap();
-    let go = fifo(folder.path());
+    let go = Gate::new(folder.path());
     let script = format!(
         "t=\"$1\"; printf 'begun\\n%s' \"${{t:0:7}}\" >&2; read -r _ < {0}; echo between; read -r _ < {0}; echo \"${{t:7}}\" >&2; exit 1",
-        go.display()
+        go.path.display()
     );
     let mut split = invocation(Bash, &script, r#"{"t":"hkm_0123456789abcdef"}"#);
     split.mask = vec!["hkm_0123456789abcdef".to_owned()];
@@ -135,7 +135,7 @@ async fn a_secret_split_by_the_other_stream_is_struck() {
     let mut live = bench.live(split);
     for mark in ["begun", "between"] {
         live.said(mark).await;
-        tokio::time::timeout(BOUND, tokio::fs::write(&go, "go\n")).await.unwrap().unwrap();
+        go.open();
     }
     let ran = live.end().await;
     assert_eq!(ran.log, "begun\nbetween\n********\n");

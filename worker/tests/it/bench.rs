@@ -168,11 +168,24 @@ impl Bench {
     }
 }
 
-/// A named pipe in `folder`: a script waits for what a test writes to it.
-pub(crate) fn fifo(folder: &Path) -> PathBuf {
-    let (path, mode) = (folder.join("go"), rustix::fs::Mode::RWXU);
-    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-    path
+/// A named pipe that a script reads a line from and so waits for a test. We hold both ends:
+/// nothing blocks here, and the script never sees an end.
+pub(crate) struct Gate {
+    pub(crate) path: PathBuf,
+    pipe: std::fs::File,
+}
+
+impl Gate {
+    pub(crate) fn new(folder: &Path) -> Self {
+        let (path, mode) = (folder.join("go"), rustix::fs::Mode::RWXU);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let pipe = std::fs::File::options().read(true).write(true).open(&path).unwrap();
+        Self { path, pipe }
+    }
+
+    pub(crate) fn open(&self) {
+        std::io::Write::write_all(&mut &self.pipe, b"go\n").unwrap();
+    }
 }
 
 /// Whether a process of this id is there and no zombie.

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use crate::bench::{BOUND, Doomed, fifo, host, lives};
+use crate::bench::{BOUND, Doomed, Gate, host, lives};
 
 fn bash(script: &str, kind: Kind) -> Spec {
     Spec {
@@ -79,10 +79,10 @@ async fn descriptors_of_whoever_started_us_do_not_leak() {
 #[tokio::test]
 async fn streams_apart_come_over_two_pipes_that_nobody_else_holds() {
     let folder = tempfile::tempdir().unwrap();
-    let go = fifo(folder.path());
+    let go = Gate::new(folder.path());
     let script = format!(
         "ls /proc/self/fd | tr '\\n' ' '; echo errors >&2; echo more > /dev/stderr; exec 2>&-; read -r _ < {}; echo out",
-        go.display()
+        go.path.display()
     );
     let mut spec = bash(&script, Kind::Script);
     spec.output = Output::Log(Streams::Apart);
@@ -90,7 +90,7 @@ async fn streams_apart_come_over_two_pipes_that_nobody_else_holds() {
     let (mut errors, mut log) = (String::new(), String::new());
     // it ends with the script's own descriptor, while the script goes on
     timeout(BOUND, running.errors.take().unwrap().read_to_string(&mut errors)).await.unwrap().unwrap();
-    timeout(BOUND, tokio::fs::write(&go, "go\n")).await.unwrap().unwrap();
+    go.open();
     timeout(BOUND, running.log.read_to_string(&mut log)).await.unwrap().unwrap();
     assert_eq!((errors.as_str(), log.as_str()), ("errors\nmore\n", "0 1 2 3 out\n"));
     assert_eq!(running.control.exited().await.unwrap().status, Status::Code(0));

@@ -12,7 +12,7 @@ const READ_BYTES: usize = 64 * 1024;
 /// The pipes of one script.
 pub(super) struct Pipes<R> {
     /// `None` once ended.
-    pipes: Vec<Option<R>>,
+    open: Vec<Option<R>>,
     /// Who is asked first: not the one that was read last, so that a flood holds up nobody.
     turn: usize,
     buffer: Vec<u8>,
@@ -32,12 +32,12 @@ pub(super) enum Read<'b> {
 
 impl<R: AsyncRead + Unpin> Pipes<R> {
     pub(super) fn new(pipes: Vec<R>) -> Self {
-        Self { pipes: pipes.into_iter().map(Some).collect(), turn: 0, buffer: vec![0; READ_BYTES] }
+        Self { open: pipes.into_iter().map(Some).collect(), turn: 0, buffer: vec![0; READ_BYTES] }
     }
 
     /// Waits for bytes or an end, but not beyond `until`. Nothing is lost if it is dropped.
     pub(super) async fn read_until(&mut self, until: Option<Instant>) -> Read<'_> {
-        if self.pipes.iter().all(Option::is_none) {
+        if self.open.iter().all(Option::is_none) {
             return Read::AllEnded;
         }
         let read = poll_fn(|cx| self.poll_any(cx));
@@ -50,16 +50,16 @@ impl<R: AsyncRead + Unpin> Pipes<R> {
         };
         self.turn = at + 1;
         if count == 0 {
-            self.pipes[at] = None;
+            self.open[at] = None;
             return Read::End(at);
         }
         Read::Bytes(at, &self.buffer[..count])
     }
 
     fn poll_any(&mut self, cx: &mut Context<'_>) -> Poll<(usize, usize)> {
-        let count = self.pipes.len();
+        let count = self.open.len();
         for at in (self.turn..self.turn + count).map(|turn| turn % count) {
-            if let Some(pipe) = &mut self.pipes[at]
+            if let Some(pipe) = &mut self.open[at]
                 && let Poll::Ready(read) = poll_read(pipe, &mut self.buffer, cx)
             {
                 return Poll::Ready((at, read));
