@@ -77,6 +77,7 @@ async fn process(worker: &Worker, job: Job, lease: Lease, delivered: i64) {
         // handing back now would take it away from whoever has it
         None => {}
     }
+    worker.executor.run_over();
 }
 
 /// The job's recorded end, or none when somebody else has to see to it.

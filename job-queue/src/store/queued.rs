@@ -1,16 +1,21 @@
 //! `queued` rows for listings: batched, not awaited by the trigger, and losing one loses
 //! nothing, because the message in the stream is the job.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 
 use super::keys::JobKeys;
 use super::{Records, StoreError};
-use crate::model::Job;
+use crate::model::{Args, Job};
 
 /// Rows that may wait to be written; beyond it they are dropped and counted.
 const WAITING: usize = 10_000;
 /// Rows written at once.
-const BATCH: usize = 64;
+const BATCH: usize = 1000;
+/// How long the first row of a batch waits for others: most jobs have started by then, and
+/// need none.
+const LINGER: Duration = Duration::from_millis(50);
 
 /// Where triggers leave the rows of their jobs.
 #[derive(Clone)]
@@ -22,7 +27,14 @@ impl QueuedRows {
         let (sender, mut receiver) = mpsc::channel(WAITING);
         let writer = async move {
             let mut batch = Vec::with_capacity(BATCH);
-            while receiver.recv_many(&mut batch, BATCH).await > 0 {
+            while let Some(first) = receiver.recv().await {
+                tokio::time::sleep(LINGER).await;
+                batch.push(first);
+                while batch.len() < BATCH
+                    && let Ok(next) = receiver.try_recv()
+                {
+                    batch.push(next);
+                }
                 records.note_queued(&mut batch).await;
             }
         };
@@ -33,6 +45,9 @@ impl QueuedRows {
     pub fn note(&self, mut job: Job) {
         // the row holds neither arguments nor grant
         job.grant = crate::model::Grant::default();
+        if matches!(job.args, Args::Inline(_)) {
+            job.args = Args::Inline(bytes::Bytes::new());
+        }
         if self.0.try_send(job).is_err() {
             metrics::counter!("job_queue_listing_rows_dropped_total").increment(1);
         }

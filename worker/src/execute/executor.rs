@@ -111,6 +111,11 @@ impl Executor {
         self.shared.runtimes.all().map(|runtime| (runtime.language(), runtime.version().to_owned())).collect()
     }
 
+    /// A run is over, with all that follows from it: the supervisor it used may be replaced.
+    pub fn run_over(&self) {
+        self.shared.spares.run_over();
+    }
+
     /// Runs one script to its end. Dropping the future kills everything of it.
     pub async fn run(&self, invocation: Invocation, logs: impl LogSink, mut kill: Kill) -> Outcome {
         let invocation = Arc::new(invocation);
