@@ -10,7 +10,7 @@ use super::private_file;
 #[derive(Debug)]
 pub struct DataFolder {
     root: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// Why the folder cannot be used.
@@ -59,7 +59,7 @@ impl DataFolder {
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
         sign(&mut file).map_err(io)?;
-        Ok(Self { root, _lock: file })
+        Ok(Self { root, lock: file })
     }
 
     /// Its absolute path.
@@ -70,6 +70,16 @@ impl DataFolder {
     /// The absolute path of something in it.
     pub fn join(&self, inside: impl AsRef<Path>) -> PathBuf {
         self.root.join(inside)
+    }
+}
+
+impl Drop for DataFolder {
+    /// Closing alone would not do: a process that is just being started holds copies of all our
+    /// descriptors until its exec, and a lock goes with the last copy.
+    fn drop(&mut self) {
+        if let Err(error) = self.lock.unlock() {
+            tracing::debug!(%error, "the data folder's lock goes with this process");
+        }
     }
 }
 
@@ -103,6 +113,16 @@ mod tests {
         assert!(error.contains("--data"), "{error}");
         drop(first);
         DataFolder::take(&path).unwrap();
+    }
+
+    #[test]
+    fn it_is_free_though_a_starting_process_has_copies_of_our_descriptors() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DataFolder::take(dir.path()).unwrap();
+        let copy = first.lock.try_clone().unwrap();
+        drop(first);
+        DataFolder::take(dir.path()).unwrap();
+        drop(copy);
     }
 
     #[test]
