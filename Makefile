@@ -7,7 +7,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: tools ## build and run everything here, in the foreground (ARGS="--port 0 …")
-	@cargo build --locked --release -p hookmill
+	@cargo build --locked --release -p hookmill -p supervisor
 	@exec target/release/hookmill up $(ARGS)
 
 build: ## build every program in release mode

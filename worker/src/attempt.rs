@@ -2,34 +2,25 @@
 //! dependency is away; the end is recorded before the message goes; what follows from the
 //! end is repeated by whoever finds it recorded already.
 
+mod preparation;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::Script;
 use job_queue::{
     Delivery, End, EndAnswer, EndRequest, EventKind, Job, Lease, Outcome, StartAnswer, StartRequest,
-    canceled_result, error_result,
+    canceled_result,
 };
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::environment::{self, Surroundings};
-use crate::execute::{Invocation, KillReason, Limits, Verdict};
+use self::preparation::{Ready, prepare, retoken};
+use crate::environment::{self, Platform};
+use crate::execute::{JobError, KillReason, Leftovers, Limits, Surroundings, Verdict};
 use crate::keeper::Keeper;
 use crate::log_sink::{Fence, RecordLog};
 use crate::patience::{GaveUp, ask};
 use crate::serve::Worker;
-
-/// What a script needs before it can be started.
-struct Prepared {
-    script: Arc<Script>,
-    args: bytes::Bytes,
-    token: String,
-    limits: Limits,
-}
-
-/// What came of preparing: it can be started, or the job cannot run for this reason.
-type Preparation = Result<Prepared, String>;
 
 /// The end, with what the record keeps beside it.
 struct Finished {
@@ -37,6 +28,13 @@ struct Finished {
     run_us: i64,
     mem_kib: u64,
     last_log: String,
+    leftovers: Option<Leftovers>,
+}
+
+/// A job whose end is recorded, by us or by somebody before us.
+struct Recorded {
+    end: End,
+    leftovers: Option<Leftovers>,
 }
 
 /// Works off one delivery.
@@ -71,100 +69,40 @@ async fn process(worker: &Worker, job: Job, lease: Lease, delivered: i64) {
     );
     let job = Arc::new(job);
     match attempt(worker, &keeper, &job, delivered).await {
-        Some(end) => lease.settle(&job, &end, &worker.events).await,
+        Some(Recorded { end, leftovers }) => {
+            lease.settle(&job, &end, &worker.events).await;
+            // nobody waits for this
+            if let Some(leftovers) = leftovers {
+                leftovers.remove().await;
+            }
+        }
         // at once, to whoever has a slot
         None if keeper.holds_lease() => lease.hand_back(None).await,
         // handing back now would take it away from whoever has it
         None => {}
     }
-    worker.executor.run_over();
 }
 
 /// The job's recorded end, or none when somebody else has to see to it.
-async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i64) -> Option<End> {
+async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i64) -> Option<Recorded> {
     let guess = u32::try_from(delivered).unwrap_or(1).max(1);
-    let prepared = prepare(worker, keeper, job, guess).await?;
+    let preparation = prepare(worker, keeper, job, guess).await?;
     let fence = match start(worker, keeper, job).await? {
         StartAnswer::Run { attempt, log_len } => Fence { attempt, log_len },
-        StartAnswer::Ended(end) | StartAnswer::Exhausted(end) => return Some(end),
+        StartAnswer::Ended(end) | StartAnswer::Exhausted(end) => {
+            return Some(Recorded { end, leftovers: None });
+        }
     };
     let attempt = fence.attempt;
     keeper.attempt_is(attempt);
     tracing::Span::current().record("job.attempt", attempt);
     worker.events.tell(&job.workspace, job.id, EventKind::Started).await;
-    let prepared = retoken(worker, keeper, job, prepared, (guess, attempt)).await?;
-    let finished = match prepared {
-        Ok(prepared) => run(worker, keeper, job, fence, prepared).await?,
-        Err(why) => Finished::failed("ExecutionErr", &why),
+    let preparation = retoken(worker, keeper, job, preparation, (guess, attempt)).await?;
+    let finished = match preparation {
+        Ok(ready) => run(worker, keeper, job, fence, ready).await?,
+        Err(error) => Finished::failed(&error),
     };
-    record_end(worker, keeper, job, attempt, &finished).await
-}
-
-/// Everything that may be away is asked before an attempt is counted.
-async fn prepare(worker: &Worker, keeper: &Keeper, job: &Job, attempt: u32) -> Option<Preparation> {
-    let script = ask(keeper, "catalog", || worker.catalog.script(&job.workspace, job.hash)).await;
-    let script = match or_reason(script)? {
-        Ok(Some(script)) => script,
-        Ok(None) => {
-            return Some(Err(format!("version {} of {} does not exist any more", job.hash, job.path)));
-        }
-        Err(why) => return Some(Err(why)),
-    };
-    let args = match or_reason(ask(keeper, "argument store", || worker.args.load(&job.args)).await)? {
-        Ok(args) => args,
-        Err(why) => return Some(Err(why)),
-    };
-    let limits = limits(worker, &script);
-    let token = token(worker, keeper, job, attempt, limits.timeout).await?;
-    Some(token.map(|token| Prepared { script, args, token, limits }))
-}
-
-async fn token(
-    worker: &Worker,
-    keeper: &Keeper,
-    job: &Job,
-    attempt: u32,
-    timeout: Duration,
-) -> Option<Result<String, String>> {
-    let issued = ask(keeper, "auth-service", || worker.tokens.issue(job, attempt, timeout)).await;
-    match issued {
-        Ok(token) => Some(Ok(token)),
-        Err(GaveUp::NotOurs) => None,
-        Err(GaveUp::Failed(status)) => Some(Err(format!("the job may not run: {}", status.message()))),
-    }
-}
-
-/// The attempt was guessed from NATS's count, which is not ours: when it was another, the
-/// token has to be another, too.
-async fn retoken(
-    worker: &Worker,
-    keeper: &Keeper,
-    job: &Job,
-    prepared: Preparation,
-    (guess, attempt): (u32, u32),
-) -> Option<Preparation> {
-    match prepared {
-        Ok(prepared) if guess != attempt => {
-            let token = token(worker, keeper, job, attempt, prepared.limits.timeout).await?;
-            Some(token.map(|token| Prepared { token, ..prepared }))
-        }
-        other => Some(other),
-    }
-}
-
-/// An answer, the reason why the job cannot run, or none when it is not ours any more.
-fn or_reason<T, E: std::fmt::Display>(answer: Result<T, GaveUp<E>>) -> Option<Result<T, String>> {
-    match answer {
-        Ok(answer) => Some(Ok(answer)),
-        Err(GaveUp::NotOurs) => None,
-        Err(GaveUp::Failed(error)) => Some(Err(error.to_string())),
-    }
-}
-
-fn limits(worker: &Worker, script: &Script) -> Limits {
-    let own = script.script.timeout.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
-    let timeout = own.unwrap_or(worker.config.timeout_default).min(worker.config.timeout_max);
-    Limits { timeout, ..Limits::default() }
+    record_end(worker, keeper, job, attempt, finished).await
 }
 
 async fn start(worker: &Worker, keeper: &Keeper, job: &Job) -> Option<StartAnswer> {
@@ -187,30 +125,23 @@ async fn run(
     keeper: &Keeper,
     job: &Arc<Job>,
     fence: Fence,
-    prepared: Prepared,
+    ready: Ready,
 ) -> Option<Finished> {
-    let Prepared { script, args, token, limits } = prepared;
-    let around = Surroundings {
+    let Ready { script, files, token, limits } = ready;
+    let platform = Platform {
         base_internal_url: &worker.config.base_internal_url,
         base_url: &worker.config.base_url,
         group: &worker.config.group,
         worker: &worker.id,
     };
-    let invocation = Invocation {
-        job_id: job.id,
-        language: job.language,
-        content: script.script.content.as_str().into(),
-        path: job.path.to_string(),
-        args,
-        env: environment::of(job, &script, &token, &around),
-        mask: vec![token],
-        limits,
-    };
+    let env = environment::of(job, &script, &token, &platform);
+    let around = Surroundings { env, mask: vec![token] };
     let (log, rest) = RecordLog::new(worker.records.clone(), worker.events.clone(), job.clone(), fence);
-    let outcome = worker.executor.run(invocation, log, keeper.kill()).await;
+    let (outcome, leftovers) = worker.executor.run(files, around, log, keeper.kill()).await;
     let run_us = outcome.exit.map_or(0, |exit| i64::try_from(exit.wall().as_micros()).unwrap_or(i64::MAX));
     let end = end_of(outcome.verdict, &limits, keeper)?;
-    Some(Finished { end, run_us, mem_kib: outcome.mem_peak_kib, last_log: rest.take() })
+    let (mem_kib, leftovers) = (outcome.mem_peak_kib, Some(leftovers));
+    Some(Finished { end, run_us, mem_kib, last_log: rest.take(), leftovers })
 }
 
 fn end_of(verdict: Verdict, limits: &Limits, keeper: &Keeper) -> Option<End> {
@@ -227,20 +158,20 @@ fn end_of(verdict: Verdict, limits: &Limits, keeper: &Keeper) -> Option<End> {
 }
 
 impl Finished {
-    fn failed(name: &str, why: &str) -> Self {
-        let end = End { outcome: Outcome::Failure, result: error_result(name, why) };
-        Self { end, run_us: 0, mem_kib: 0, last_log: format!("{why}\n") }
+    fn failed(error: &JobError) -> Self {
+        let end = End { outcome: Outcome::Failure, result: error.to_json() };
+        Self { end, run_us: 0, mem_kib: 0, last_log: format!("{}\n", error.message), leftovers: None }
     }
 }
 
-/// Records the end; the answer is the end that counts, if it is ours to settle.
+/// Records the end; the answer has the end that counts, if it is ours to settle.
 async fn record_end(
     worker: &Worker,
     keeper: &Keeper,
     job: &Job,
     attempt: u32,
-    finished: &Finished,
-) -> Option<End> {
+    finished: Finished,
+) -> Option<Recorded> {
     let request = EndRequest {
         job,
         attempt,
@@ -254,9 +185,9 @@ async fn record_end(
         EndAnswer::Written => {
             let labels = [("outcome", finished.end.outcome.as_str()), ("language", job.language.as_str())];
             metrics::counter!("worker_jobs_total", &labels).increment(1);
-            Some(finished.end.clone())
+            Some(Recorded { end: finished.end, leftovers: finished.leftovers })
         }
-        EndAnswer::Ended(end) => Some(end),
+        EndAnswer::Ended(end) => Some(Recorded { end, leftovers: finished.leftovers }),
         EndAnswer::Fenced => {
             keeper.let_go();
             None

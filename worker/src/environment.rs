@@ -6,7 +6,7 @@ use job_queue::Job;
 use proto::InstanceId;
 
 /// What the worker adds to a job's own facts.
-pub(crate) struct Surroundings<'a> {
+pub(crate) struct Platform<'a> {
     pub(crate) base_internal_url: &'a str,
     pub(crate) base_url: &'a str,
     pub(crate) group: &'a str,
@@ -14,12 +14,7 @@ pub(crate) struct Surroundings<'a> {
 }
 
 /// All variables of one attempt.
-pub(crate) fn of(
-    job: &Job,
-    script: &Script,
-    token: &str,
-    around: &Surroundings<'_>,
-) -> Vec<(String, String)> {
+pub(crate) fn of(job: &Job, script: &Script, token: &str, platform: &Platform<'_>) -> Vec<(String, String)> {
     let mut env: Vec<(String, String)> = own(script);
     let root = job.root.map(|id| id.to_string()).unwrap_or_default();
     let state = format!("{}/{}", job.path, job.caller.username);
@@ -29,7 +24,7 @@ pub(crate) fn of(
         ("WM_EMAIL", &job.caller.email),
         ("WM_USERNAME", &job.caller.username),
         ("WM_END_USER_EMAIL", ""),
-        ("WM_BASE_URL", around.base_url),
+        ("WM_BASE_URL", platform.base_url),
         ("WM_JOB_ID", &job.id.to_string()),
         ("WM_JOB_PATH", job.path.as_str()),
         ("WM_FLOW_JOB_ID", ""),
@@ -43,11 +38,11 @@ pub(crate) fn of(
         ("WM_OBJECT_PATH", ""),
         ("WM_OIDC_JWT", ""),
         ("WM_RUNNABLE_ID", &job.hash.to_string()),
-        ("WM_WORKER_GROUP", around.group),
-        ("WM_WORKER_NAME", around.worker.as_str()),
+        ("WM_WORKER_GROUP", platform.group),
+        ("WM_WORKER_NAME", platform.worker.as_str()),
         ("WM_SCRIPT_HASH", &job.hash.to_string()),
-        ("BASE_INTERNAL_URL", around.base_internal_url),
-        ("BASE_URL", around.base_url),
+        ("BASE_INTERNAL_URL", platform.base_internal_url),
+        ("BASE_URL", platform.base_url),
         ("TRACEPARENT", &job.trace.parent),
         ("TRACESTATE", &job.trace.state),
         ("LANG", "C.UTF-8"),

@@ -14,9 +14,9 @@ mod text;
 mod watch;
 
 pub(crate) use bounded::{FileError, read_bounded};
-pub use executor::{Config, Executor, StartError};
+pub use executor::{Config, Executor, Leftovers, Prepared, StartError};
 pub use failure::JobError;
 pub use folder::JobFolder;
-pub use invocation::{Invocation, Limits, Outcome, Verdict};
+pub use invocation::{Invocation, Limits, Outcome, Surroundings, Verdict};
 pub use kill::{Kill, KillReason, KillSwitch};
 pub use log::LogSink;

@@ -61,8 +61,20 @@ impl Lease {
     /// watches, and takes the message out of the stream. Safe to repeat.
     pub async fn settle(&self, job: &Job, end: &End, events: &Events) {
         crate::subjects::announce(&self.client, job, end).await;
+        if job.reply_to.is_some() {
+            self.let_it_go().await;
+        }
         events.tell(&job.workspace, job.id, EventKind::Ended).await;
         self.ack().await;
+    }
+
+    /// What was published leaves before anything else is: the server then answers the caller
+    /// first, and works on the rest, which costs it a write to the disk, behind that.
+    async fn let_it_go(&self) {
+        if self.client.connection_state() == async_nats::connection::State::Connected {
+            // without a connection after all, it leaves with the next one
+            let _ = tokio::time::timeout(Duration::from_millis(50), self.client.flush()).await;
+        }
     }
 
     /// Takes the message out of the stream. A lost acknowledgement brings a redelivery

@@ -1,19 +1,20 @@
 //! The asking side: one thread that starts all supervisors, one that buries them.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
+use ::supervisor::wire::{Order, Spec};
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
+use super::ServiceHandle;
+use super::program::Program;
 use super::running::{Control, LogPipe, Running};
-use super::wire::{Order, Spec};
-use super::{ARGUMENT, ServiceHandle};
 
 /// Starts supervisors. Cheap to clone; its thread lives as long as a clone, a spare or a
 /// running command does.
@@ -27,22 +28,20 @@ pub struct Host {
 
 type Request = oneshot::Sender<io::Result<Started>>;
 
-/// A supervisor just started, and our ends of its socket and pipe.
+/// A supervisor just started, and our end of its socket.
 struct Started {
     child: Buried,
     socket: UnixStream,
-    log: OwnedFd,
 }
 
 impl Host {
-    /// A host whose supervisors are this program itself; its `main` must begin with
-    /// [`super::intercept`].
+    /// A host whose supervisors are the program [`super::PROGRAM`] beside this one, or this program
+    /// itself, whose `main` must begin with [`super::intercept`].
     ///
     /// # Errors
     /// No threads can be started.
     pub fn new() -> io::Result<Self> {
-        // resolved in the child before the exec, so the very file that runs now, even when it was replaced
-        Self::with_program(PathBuf::from("/proc/self/exe"))
+        Self::of(Program::find())
     }
 
     /// A host whose supervisors are another program, whose `main` begins with [`super::intercept`].
@@ -50,6 +49,10 @@ impl Host {
     /// # Errors
     /// No threads can be started.
     pub fn with_program(program: PathBuf) -> io::Result<Self> {
+        Self::of(Program::at(program))
+    }
+
+    fn of(program: Program) -> io::Result<Self> {
         let (requests, inbox) = mpsc::channel();
         let (dead, graveyard) = mpsc::channel();
         thread::Builder::new().name("supervisors".into()).spawn(move || serve(&program, &inbox, &dead))?;
@@ -67,14 +70,8 @@ impl Host {
         self.requests.send(answer).map_err(io::Error::other)?;
         let started = started.await.map_err(io::Error::other)??;
         started.socket.set_nonblocking(true)?;
-        Ok(Spare {
-            control: Control::new(
-                tokio::net::UnixStream::from_std(started.socket)?,
-                started.child,
-                self.clone(),
-            ),
-            log: log_pipe(started.log)?,
-        })
+        let socket = tokio::net::UnixStream::from_std(started.socket)?;
+        Ok(Spare { control: Control::new(socket, started.child, self.clone()) })
     }
 
     /// Starts a service, a command that is to live as long as we do.
@@ -89,8 +86,7 @@ impl Host {
 /// A supervisor that waits for its command. Dropping it ends it.
 #[derive(Debug)]
 pub struct Spare {
-    control: Control,
-    log: LogPipe,
+    pub(super) control: Control,
 }
 
 impl Spare {
@@ -103,11 +99,13 @@ impl Spare {
     ///
     /// [`Lost::Refused`]: super::Lost::Refused
     pub async fn start(mut self, spec: Spec) -> io::Result<Running> {
+        let (log, log_end) = io::pipe()?;
         let (errors, errors_end) = spec.output.is_apart().then(io::pipe).transpose()?.unzip();
-        let errors = errors.map(|reader| log_pipe(reader.into())).transpose()?;
-        let pipe = errors_end.as_ref().map(AsFd::as_fd);
-        self.control.begin(&Order::Start(spec), pipe).await?;
-        Ok(Running { log: self.log, errors, control: self.control })
+        let (log, errors) = (log_pipe(log.into())?, errors.map(|pipe| log_pipe(pipe.into())).transpose()?);
+        let pipes: Vec<BorrowedFd<'_>> =
+            [Some(log_end.as_fd()), errors_end.as_ref().map(AsFd::as_fd)].into_iter().flatten().collect();
+        self.control.begin(&Order::Start(spec), &pipes).await?;
+        Ok(Running { log, errors, control: self.control })
     }
 }
 
@@ -122,6 +120,13 @@ pub(super) struct Buried {
     dead: mpsc::Sender<Child>,
 }
 
+impl Buried {
+    /// Its process id, which is its own until it is buried.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+}
+
 impl Drop for Buried {
     fn drop(&mut self) {
         if let Some(child) = self.child.take() {
@@ -131,21 +136,17 @@ impl Drop for Buried {
     }
 }
 
-fn serve(program: &PathBuf, inbox: &mpsc::Receiver<Request>, dead: &mpsc::Sender<Child>) {
+fn serve(program: &Program, inbox: &mpsc::Receiver<Request>, dead: &mpsc::Sender<Child>) {
     while let Ok(request) = inbox.recv() {
         // who asked may be gone: then the drop ends what was started
         let _ = request.send(start(program, dead));
     }
 }
 
-fn start(program: &PathBuf, dead: &mpsc::Sender<Child>) -> io::Result<Started> {
+fn start(program: &Program, dead: &mpsc::Sender<Child>) -> io::Result<Started> {
     let (socket, theirs) = UnixStream::pair()?;
-    let (log, log_end) = io::pipe()?;
-    let mut command = Command::new(program);
-    command.arg(ARGUMENT).env_clear().current_dir("/");
-    command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::from(log_end));
-    let child = Buried { child: Some(command.spawn()?), dead: dead.clone() };
-    Ok(Started { child, socket, log: log.into() })
+    let child = program.command(theirs).stdout(Stdio::null()).spawn()?;
+    Ok(Started { child: Buried { child: Some(child), dead: dead.clone() }, socket })
 }
 
 fn bury(graveyard: &mpsc::Receiver<Child>) {

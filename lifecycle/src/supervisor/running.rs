@@ -6,14 +6,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use ::supervisor::kill_session;
+use ::supervisor::wire::{Exit, Order, Report, encode, take};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
-use super::handover::send_first;
-use super::host::{Buried, Host};
-use super::wire::{Exit, Order, Report, encode, take};
+use super::handover::send_with_pipes;
+use super::host::{Buried, Host, Spare};
 
 /// A running command. Dropping it kills everything of the command.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ pub enum Lost {
     /// The command never ran.
     #[error("the command could not be started: {0}")]
     Refused(String),
-    /// The supervisor was killed; what was left in the command's process group got SIGKILL.
+    /// The supervisor was killed; what was left in its session got SIGKILL.
     #[error("the supervisor of the command was killed")]
     SupervisorDied,
     /// The socket to it broke.
@@ -71,20 +71,29 @@ pub enum Lost {
 pub struct Control {
     socket: UnixStream,
     buffer: Vec<u8>,
-    group: Option<Pid>,
-    _child: Buried,
+    group: Option<i32>,
+    /// Its command has ended, and nothing of it is left.
+    idle: bool,
+    child: Buried,
     // the starting thread must outlive what it started
     _host: Host,
 }
 
 impl Control {
     pub(super) fn new(socket: UnixStream, child: Buried, host: Host) -> Self {
-        Self { socket, buffer: Vec::new(), group: None, _child: child, _host: host }
+        Self { socket, buffer: Vec::new(), group: None, idle: true, child, _host: host }
     }
 
-    /// Sends the order that a supervisor waits for, with the pipe it may need.
-    pub(super) async fn begin(&mut self, order: &Order, pipe: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        send_first(&mut self.socket, order, pipe).await
+    /// Sends the order to start a command, with the pipes it writes to.
+    pub(super) async fn begin(&mut self, order: &Order, pipes: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.idle = false;
+        send_with_pipes(&mut self.socket, order, pipes).await
+    }
+
+    /// The supervisor, ready for another command, if this one has ended.
+    pub fn into_spare(mut self) -> Option<Spare> {
+        self.group = None;
+        self.idle.then_some(Spare { control: self })
     }
 
     /// Waits until the command has ended and nothing of it is left. Safe to drop and call again.
@@ -106,7 +115,7 @@ impl Control {
     pub async fn started(&mut self) -> Result<i32, Lost> {
         loop {
             if let Some(group) = self.group {
-                return Ok(group.as_raw_nonzero().get());
+                return Ok(group);
             }
             self.next().await?;
         }
@@ -115,9 +124,15 @@ impl Control {
     /// Takes in one report; the exit, if it was the last.
     async fn next(&mut self) -> Result<Option<Exit>, Lost> {
         match self.report().await? {
-            Some(Report::Started { pid }) => self.group = Pid::from_raw(pid),
-            Some(Report::Refused { message }) => return Err(Lost::Refused(message)),
-            Some(Report::Ended(exit)) => return Ok(Some(exit)),
+            Some(Report::Started { pid }) => self.group = Some(pid),
+            Some(Report::Refused { message }) => {
+                self.idle = true;
+                return Err(Lost::Refused(message));
+            }
+            Some(Report::Ended(exit)) => {
+                self.idle = true;
+                return Ok(Some(exit));
+            }
             None => {
                 self.kill_orphans();
                 return Err(Lost::SupervisorDied);
@@ -155,11 +170,10 @@ impl Control {
         }
     }
 
-    /// The best left when a supervisor was killed under us: its children have gone to `init`,
-    /// but the process group is still known by name.
+    /// Its children have gone to `init`, and it may have been killed before it could name any.
     fn kill_orphans(&self) {
-        if let Some(group) = self.group {
-            let _ = kill_process_group(group, Signal::KILL);
+        if let Some(supervisor) = self.child.id() {
+            kill_session(supervisor);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::running::{Lost, Running};
-use super::wire::Exit;
+use ::supervisor::wire::Exit;
 
 /// A running service. Dropping it ends it as losing us would: SIGTERM, its grace, SIGKILL.
 #[derive(Debug)]

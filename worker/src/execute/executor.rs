@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use lifecycle::supervisor::{Exit, Host, Kind, Lost, Output, Running, Spares, Spec};
+use lifecycle::supervisor::{Exit, Host, Kind, Lost, Output, Running, Spare, Spares, Spec};
 use proto::Language;
 use tokio::sync::Notify;
 
 use super::failure::JobError;
 use super::folder::{JobFolder, clean_work_dir};
-use super::invocation::{Invocation, Outcome, Verdict};
+use super::invocation::{Invocation, Outcome, Surroundings, Verdict};
 use super::kill::Kill;
 use super::log::{LogPump, LogSink, Seen};
 use super::mask::Masks;
@@ -81,11 +80,25 @@ struct Shared {
     spares: Arc<Spares>,
 }
 
-/// A run that can start.
-struct Prepared {
-    folder: JobFolder,
+/// A script whose folder and files are there. Dropping it removes them.
+pub struct Prepared {
+    invocation: Invocation,
     runtime: Arc<dyn Runtime>,
     plan: Plan,
+    folder: JobFolder,
+}
+
+/// The folder of a run that is over. Dropping it removes it, too, but on the thread that does so.
+#[must_use]
+pub struct Leftovers(Arc<Prepared>);
+
+impl Leftovers {
+    /// Removes the folder.
+    pub async fn remove(self) {
+        // it fails only when the runtime ends, and then the drop has removed it
+        let Self(prepared) = self;
+        let _ = blocking(move || drop(prepared)).await;
+    }
 }
 
 impl Executor {
@@ -111,39 +124,11 @@ impl Executor {
         self.shared.runtimes.all().map(|runtime| (runtime.language(), runtime.version().to_owned())).collect()
     }
 
-    /// A run is over, with all that follows from it: the supervisor it used may be replaced.
-    pub fn run_over(&self) {
-        self.shared.spares.run_over();
-    }
-
-    /// Runs one script to its end. Dropping the future kills everything of it.
-    pub async fn run(&self, invocation: Invocation, logs: impl LogSink, mut kill: Kill) -> Outcome {
-        let invocation = Arc::new(invocation);
-        let masks = Arc::new(Masks::new(&invocation.mask));
-        match self.start(&invocation).await {
-            Ok((prepared, running)) => {
-                let pump = LogPump::new(logs, Arc::clone(&masks), invocation.limits);
-                let (end, seen) = accompany(running, pump, &mut kill, &invocation).await;
-                conclude(invocation, prepared, end, seen, masks).await
-            }
-            Err(error) => failed(&masks, &error),
-        }
-    }
-
-    async fn start(&self, invocation: &Arc<Invocation>) -> Result<(Prepared, Running), JobError> {
-        // the files are written while a supervisor is fetched
-        let prepared = async { self.prepare(invocation).await };
-        let spare = self.shared.spares.take();
-        let (prepared, spare) = tokio::join!(prepared, spare);
-        let (prepared, spare) =
-            (prepared?, spare.map_err(|e| JobError::worker("no process can be started", &e))?);
-        let spec = self.spec(invocation, &prepared);
-        let running =
-            spare.start(spec).await.map_err(|e| JobError::worker("the script cannot be started", &e))?;
-        Ok((prepared, running))
-    }
-
-    async fn prepare(&self, invocation: &Arc<Invocation>) -> Result<Prepared, JobError> {
+    /// Makes the folder and the files of a script: all that can be done before it may start.
+    ///
+    /// # Errors
+    /// The script cannot be run: the job's error.
+    pub async fn prepare(&self, invocation: Invocation) -> Result<Prepared, JobError> {
         let Some(runtime) = self.shared.runtimes.get(invocation.language) else {
             let language = invocation.language;
             return Err(JobError::new(
@@ -151,19 +136,48 @@ impl Executor {
                 format!("this worker has no runtime for {language}"),
             ));
         };
-        let (jobs_dir, invocation) = (self.shared.jobs_dir.clone(), Arc::clone(invocation));
+        let jobs_dir = self.shared.jobs_dir.clone();
         blocking(move || {
             let folder = JobFolder::create(&jobs_dir, &invocation.job_id);
             let folder = folder.map_err(|e| JobError::worker("the job's folder cannot be made", &e))?;
             let plan = runtime.prepare(&invocation, &folder)?;
-            Ok(Prepared { folder, runtime, plan })
+            Ok(Prepared { invocation, runtime, plan, folder })
         })
         .await?
     }
 
-    fn spec(&self, invocation: &Invocation, prepared: &Prepared) -> Spec {
+    /// Runs a script to its end. Dropping the future kills everything of it.
+    pub async fn run(
+        &self,
+        prepared: Prepared,
+        around: Surroundings,
+        logs: impl LogSink,
+        mut kill: Kill,
+    ) -> (Outcome, Leftovers) {
+        let (prepared, masks) = (Arc::new(prepared), Arc::new(Masks::new(&around.mask)));
+        let outcome = match self.start(&prepared, around.env).await {
+            Ok(running) => {
+                let pump = LogPump::new(logs, Arc::clone(&masks), prepared.invocation.limits);
+                let (end, seen, spare) = accompany(running, pump, &mut kill, &prepared.invocation).await;
+                if let Some(spare) = spare {
+                    self.shared.spares.give_back(spare);
+                }
+                conclude(&prepared, end, seen, masks).await
+            }
+            Err(error) => Outcome::never_ran(&error),
+        };
+        (outcome, Leftovers(prepared))
+    }
+
+    async fn start(&self, prepared: &Prepared, env: Vec<(String, String)>) -> Result<Running, JobError> {
+        let spare = self.shared.spares.take().await;
+        let spare = spare.map_err(|e| JobError::worker("no process can be started", &e))?;
+        let running = spare.start(self.spec(prepared, env)).await;
+        running.map_err(|e| JobError::worker("the script cannot be started", &e))
+    }
+
+    fn spec(&self, prepared: &Prepared, mut env: Vec<(String, String)>) -> Spec {
         let folder = prepared.folder.path();
-        let mut env = invocation.env.clone();
         let home = folder.display().to_string();
         let defaults = [("PATH", self.shared.search_path.as_str()), ("HOME", &home), ("TZ", "UTC")];
         let plan = prepared.plan.env.iter().map(|(key, value)| (*key, value.as_str()));
@@ -189,7 +203,7 @@ async fn accompany<S: LogSink>(
     mut pump: LogPump<S>,
     kill: &mut Kill,
     invocation: &Invocation,
-) -> (End, Seen) {
+) -> (End, Seen, Option<Spare>) {
     let Running { log, errors, mut control } = running;
     let pipes = [log].into_iter().chain(errors).collect();
     let (too_much, ended) = (Notify::new(), Notify::new());
@@ -208,37 +222,25 @@ async fn accompany<S: LogSink>(
         }
     };
     let (end, ()) = tokio::join!(watched, pumped);
-    (end, pump.into_seen())
+    (end, pump.into_seen(), control.into_spare())
 }
 
-async fn conclude(
-    invocation: Arc<Invocation>,
-    prepared: Prepared,
-    end: End,
-    seen: Seen,
-    masks: Arc<Masks>,
-) -> Outcome {
-    let concluded = blocking(move || {
-        let exit = end.exit.as_ref().ok().copied();
-        let (output_bytes, mem_peak_kib) = (seen.bytes, exit.map_or(0, |exit| exit.max_rss_kib));
-        let verdict = match end.killed {
-            Some(reason) => Verdict::Killed(reason),
-            None => verdict(&invocation, &prepared, end.exit, &seen, &masks),
-        };
-        // the folder is gone before the outcome is known
-        drop(prepared);
-        Outcome { verdict, exit, mem_peak_kib, output_bytes }
-    });
-    concluded.await.unwrap_or_else(|error| failed(&Masks::default(), &error))
+async fn conclude(prepared: &Arc<Prepared>, end: End, seen: Seen, masks: Arc<Masks>) -> Outcome {
+    let exit = end.exit.as_ref().ok().copied();
+    let (output_bytes, mem_peak_kib) = (seen.bytes, exit.map_or(0, |exit| exit.max_rss_kib));
+    let verdict = if let Some(reason) = end.killed {
+        Ok(Verdict::Killed(reason))
+    } else {
+        let prepared = Arc::clone(prepared);
+        blocking(move || verdict(&prepared, end.exit, &seen, &masks)).await
+    };
+    match verdict {
+        Ok(verdict) => Outcome { verdict, exit, mem_peak_kib, output_bytes },
+        Err(error) => Outcome::never_ran(&error),
+    }
 }
 
-fn verdict(
-    invocation: &Invocation,
-    prepared: &Prepared,
-    exit: Result<Exit, Lost>,
-    seen: &Seen,
-    masks: &Masks,
-) -> Verdict {
+fn verdict(prepared: &Prepared, exit: Result<Exit, Lost>, seen: &Seen, masks: &Masks) -> Verdict {
     let result = match exit {
         Ok(exit) => {
             let tail = masks.strike_all(&clean(seen.tail.lines()));
@@ -247,7 +249,7 @@ fn verdict(
                 folder: &prepared.folder,
                 log_tail: &String::from_utf8_lossy(&tail),
                 last_line: seen.last_line.get(),
-                result_limit: invocation.limits.result_bytes,
+                result_limit: prepared.invocation.limits.result_bytes,
             })
         }
         Err(Lost::Refused(message)) => {
@@ -268,11 +270,6 @@ fn clean(bytes: &[u8]) -> Vec<u8> {
     stream.push(bytes, &mut out);
     stream.finish(&mut out);
     out
-}
-
-fn failed(masks: &Masks, error: &JobError) -> Outcome {
-    let error: Bytes = masks.strike_json(error.to_json());
-    Outcome { verdict: Verdict::Failure { error }, exit: None, mem_peak_kib: 0, output_bytes: 0 }
 }
 
 /// File work off the async threads.

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use lifecycle::supervisor::Exit;
 use proto::{JobId, Language};
 
+use super::failure::JobError;
 use super::kill::KillReason;
 
-/// One script to run, complete: nothing else reaches it.
+/// One script to run.
 #[derive(Clone)]
 pub struct Invocation {
     /// Whose run it is; names the folder.
@@ -22,12 +23,18 @@ pub struct Invocation {
     pub path: String,
     /// Its arguments: the text of one JSON object, already checked, handed on byte for byte.
     pub args: Bytes,
+    /// Its bounds.
+    pub limits: Limits,
+}
+
+/// What a script is told besides its arguments, known only once it may run. With the
+/// [`Invocation`] it is all that reaches it.
+#[derive(Clone, Default)]
+pub struct Surroundings {
     /// Its whole environment, but for `PATH`, `HOME` and `TZ`, which are added when missing.
     pub env: Vec<(String, String)>,
     /// What must appear in no log, result or error: replaced by `********`.
     pub mask: Vec<String>,
-    /// Its bounds.
-    pub limits: Limits,
 }
 
 /// The bounds of one run.
@@ -57,7 +64,7 @@ impl Default for Limits {
     }
 }
 
-/// What came of a run. When it is there, nothing of the script's processes is left, nor its folder.
+/// What came of a run. When it is there, nothing of the script's processes is left.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// How it ended.
@@ -68,6 +75,14 @@ pub struct Outcome {
     pub mem_peak_kib: u64,
     /// Bytes written to stdout and stderr, kept or not.
     pub output_bytes: u64,
+}
+
+impl Outcome {
+    /// Of a script that never ran.
+    pub fn never_ran(error: &JobError) -> Self {
+        let verdict = Verdict::Failure { error: error.to_json() };
+        Self { verdict, exit: None, mem_peak_kib: 0, output_bytes: 0 }
+    }
 }
 
 /// How a run ended.

@@ -49,11 +49,11 @@ async fn a_script_too_large_for_the_parser_says_so() {
 #[tokio::test]
 async fn an_impossible_environment_is_an_error_not_a_hang() {
     let mut broken = invocation(Bash, "true", "{}");
-    broken.env.push(("A\0B".to_owned(), "x".to_owned()));
+    broken.around.env.push(("A\0B".to_owned(), "x".to_owned()));
     let ran = Bench::new().invoke(broken).await;
     assert!(ran.message().contains("NUL byte"), "{}", ran.message());
     let mut huge = invocation(Bash, "true", "{}");
-    huge.env.push(("A".to_owned(), "x".repeat(3_000_000)));
+    huge.around.env.push(("A".to_owned(), "x".repeat(3_000_000)));
     let ran = Bench::new().invoke(huge).await;
     assert!(ran.message().contains("could not be started"), "{}", ran.message());
 }

@@ -130,7 +130,7 @@ async fn a_secret_split_by_the_other_stream_is_struck() {
         go.path.display()
     );
     let mut split = invocation(Bash, &script, r#"{"t":"hkm_0123456789abcdef"}"#);
-    split.mask = vec!["hkm_0123456789abcdef".to_owned()];
+    split.around.mask = vec!["hkm_0123456789abcdef".to_owned()];
     let bench = Bench::new();
     let mut live = bench.live(split);
     for mark in ["begun", "between"] {

@@ -6,21 +6,29 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lifecycle::supervisor::Host;
+use lifecycle::supervisor::{Host, PROGRAM};
 use proto::{JobId, Language};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use worker::execute::{
-    Config, Executor, Invocation, Kill, KillReason, KillSwitch, Limits, LogSink, Outcome, Verdict,
+    Config, Executor, Invocation, Kill, KillReason, KillSwitch, Limits, LogSink, Outcome, Surroundings,
+    Verdict,
 };
 
 /// No wait in a test is longer.
 pub(crate) const BOUND: Duration = Duration::from_mins(1);
 
-/// A host whose supervisors are the worker's own binary: a test binary cannot be one.
+/// A host whose supervisors are the program that lies beside the worker: a test binary cannot be one.
 pub(crate) fn host() -> Host {
-    Host::with_program(PathBuf::from(env!("CARGO_BIN_EXE_worker"))).unwrap()
+    Host::with_program(supervisor()).unwrap()
+}
+
+/// `make test` builds it before the tests, `cargo test -p worker` alone does not.
+pub(crate) fn supervisor() -> PathBuf {
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_worker")).with_file_name(PROGRAM);
+    assert!(program.is_file(), "no {}: cargo build --workspace --bins", program.display());
+    program
 }
 
 pub(crate) struct Bench {
@@ -95,17 +103,52 @@ impl Ran {
     }
 }
 
-pub(crate) fn invocation(language: Language, script: &str, args: &str) -> Invocation {
-    Invocation {
+/// All that a run is given.
+#[derive(Clone)]
+pub(crate) struct Call {
+    invocation: Invocation,
+    pub(crate) around: Surroundings,
+}
+
+impl std::ops::Deref for Call {
+    type Target = Invocation;
+
+    fn deref(&self) -> &Invocation {
+        &self.invocation
+    }
+}
+
+impl std::ops::DerefMut for Call {
+    fn deref_mut(&mut self) -> &mut Invocation {
+        &mut self.invocation
+    }
+}
+
+impl Call {
+    /// As a worker does it, the folder's removal included.
+    async fn run(self, executor: &Executor, logs: Logs, kill: Kill) -> Outcome {
+        match executor.prepare(self.invocation).await {
+            Ok(prepared) => {
+                let (outcome, leftovers) = executor.run(prepared, self.around, logs, kill).await;
+                leftovers.remove().await;
+                outcome
+            }
+            Err(error) => Outcome::never_ran(&error),
+        }
+    }
+}
+
+pub(crate) fn invocation(language: Language, script: &str, args: &str) -> Call {
+    let invocation = Invocation {
         job_id: JobId::random(),
         language,
         content: script.into(),
         path: "u/test/my-script".to_owned(),
         args: Bytes::copy_from_slice(args.as_bytes()),
-        env: vec![("WM_WORKSPACE".to_owned(), "test".to_owned())],
-        mask: Vec::new(),
         limits: Limits { timeout: BOUND, ..Limits::default() },
-    }
+    };
+    let env = vec![("WM_WORKSPACE".to_owned(), "test".to_owned())];
+    Call { invocation, around: Surroundings { env, mask: Vec::new() } }
 }
 
 /// A run under way.
@@ -147,16 +190,16 @@ impl Bench {
         self.invoke(invocation(language, script, args)).await
     }
 
-    pub(crate) async fn invoke(&self, invocation: Invocation) -> Ran {
-        self.live(invocation).end().await
+    pub(crate) async fn invoke(&self, call: Call) -> Ran {
+        self.live(call).end().await
     }
 
-    pub(crate) fn live(&self, invocation: Invocation) -> Live {
+    pub(crate) fn live(&self, call: Call) -> Live {
         let (executor, (kill, killed)) = (self.executor.clone(), Kill::new());
         let (send, lines) = mpsc::unbounded_channel();
         let logs = Logs(Arc::default(), Some(send));
         let run = tokio::spawn(async move {
-            let outcome = executor.run(invocation, logs.clone(), killed).await;
+            let outcome = call.run(&executor, logs.clone(), killed).await;
             Ran { outcome, log: logs.text() }
         });
         Live { kill, lines, run }

@@ -96,7 +96,7 @@ async fn secrets_are_struck_everywhere() {
         "import os, sys, time, urllib.parse\ndef main(t):\n    os.write(1, t[:7].encode())\n    time.sleep(0.1)\n    os.write(2, t[7:].encode() + b'\\n')\n    print('url', urllib.parse.quote(t, safe=''))\n    return {'a': t, t: [1.0, 'x' + t]}",
         &serde_json::json!({ "t": secret }).to_string(),
     );
-    split.mask = vec![secret.to_owned()];
+    split.around.mask = vec![secret.to_owned()];
     let ran = bench.invoke(split.clone()).await;
     assert_eq!(ran.log, "********\nurl ********\n");
     assert_eq!(ran.result(), r#"{"a":"********","********":[1.0,"x********"]}"#);

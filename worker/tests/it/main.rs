@@ -8,6 +8,5 @@ mod bench;
 mod bounds;
 mod deno;
 mod endings;
-mod overhead;
 mod python;
 mod supervisor;

@@ -198,7 +198,7 @@ async fn environment_is_what_was_given() {
         "import os, sys\ndef main(): return [dict(os.environ), sys.path, __name__, os.getcwd()]",
         "{}",
     );
-    wanted.env.push(("TZ".into(), "Asia/Tokyo".into()));
+    wanted.around.env.push(("TZ".into(), "Asia/Tokyo".into()));
     let ran = Bench::new().invoke(wanted).await;
     let value: Value = serde_json::from_str(ran.result()).unwrap();
     let mut keys: Vec<&String> =

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lifecycle::supervisor::{Kind, Lost, Output, Running, Spec, Status, Streams};
+use lifecycle::supervisor::{DIALECT, Kind, Lost, Output, Running, Spec, Status, Streams};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use crate::bench::{BOUND, Doomed, Gate, host, lives};
+use crate::bench::{BOUND, Doomed, Gate, host, lives, supervisor};
 
 fn bash(script: &str, kind: Kind) -> Spec {
     Spec {
@@ -57,20 +57,23 @@ async fn a_command_gets_a_clean_slate() {
 #[tokio::test]
 async fn descriptors_of_whoever_started_us_do_not_leak() {
     // a shell leaves descriptor 7 open over the exec of this very test
-    let program = env!("CARGO_BIN_EXE_worker");
+    let program = supervisor().into_os_string().into_string().unwrap();
     let (socket, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     let mut child = Command::new("/bin/bash");
     child
-        .args(["-c", &format!("exec 7</etc/passwd; exec {program} __supervise")])
+        .args(["-c", &format!("exec 7</etc/passwd; exec {program} __supervise {DIALECT}")])
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)));
-    let mut child = child.stdout(Stdio::piped()).process_group(0).spawn().unwrap();
-    let spec =
-        serde_json::json!({"Start": bash("ls /proc/self/fd | tr '\\n' ' '", Kind::Script)}).to_string();
+    let mut child = child.stderr(Stdio::piped()).process_group(0).spawn().unwrap();
+    let mut spec = bash("echo $(ls /proc/self/fd)", Kind::Script);
+    // over our own standard error: no pipe comes with this order
+    spec.output = Output::Inherit;
+    let spec = serde_json::json!({ "Start": spec }).to_string();
     let mut frame = u32::try_from(spec.len()).unwrap().to_le_bytes().to_vec();
     frame.extend(spec.as_bytes());
     std::io::Write::write_all(&mut &socket, &frame).unwrap();
     let mut text = String::new();
-    std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut text).unwrap();
+    let mut said = std::io::BufReader::new(child.stderr.take().unwrap());
+    std::io::BufRead::read_line(&mut said, &mut text).unwrap();
     assert_eq!(text.trim(), "0 1 2 3");
     drop(socket);
     assert!(child.wait().unwrap().success());
@@ -115,6 +118,65 @@ async fn what_cannot_start_says_why() {
 }
 
 #[tokio::test]
+async fn a_supervisor_is_used_again_and_nothing_of_the_one_before_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let big = "x=$(head -c 30000000 /dev/zero | tr '\\0' a); for i in {1..20}; do :; done; setsid sleep 1000 & ps -o ppid= $$; cd; exit 3";
+    let mut first = bash(big, Kind::Script);
+    first.cwd = folder.path().to_owned();
+    first.env.push(("HOME".to_owned(), "/tmp".to_owned()));
+    let mut running = host().spare().await.unwrap().start(first).await.unwrap();
+    let supervisor = line(&mut running).await;
+    let exit = running.control.exited().await.unwrap();
+    assert_eq!(exit.status, Status::Code(3));
+    assert!(exit.max_rss_kib > 30_000, "{exit:?}");
+    // meant for the first, come after its end: it must not reach the second
+    running.control.kill();
+    let spare = running.control.into_spare().unwrap();
+    let script = "ps -o ppid= $$; pwd; echo ${HOME-none}; pgrep -c -P $PPID; echo errors >&2";
+    let mut second = bash(script, Kind::Script);
+    second.output = Output::Log(Streams::Apart);
+    let mut running = spare.start(second).await.unwrap();
+    let (mut log, mut errors) = (String::new(), String::new());
+    timeout(BOUND, running.log.read_to_string(&mut log)).await.unwrap().unwrap();
+    timeout(BOUND, running.errors.as_mut().unwrap().read_to_string(&mut errors)).await.unwrap().unwrap();
+    let exit = running.control.exited().await.unwrap();
+    assert_eq!(log.split_whitespace().collect::<Vec<_>>(), [supervisor.as_str(), "/", "none", "1"]);
+    assert_eq!((errors.as_str(), exit.status), ("errors\n", Status::Code(0)));
+    assert!(exit.max_rss_kib < 30_000, "{exit:?}");
+}
+
+#[tokio::test]
+async fn a_killed_supervisor_leaves_nobody_of_its_session() {
+    // a background job of `set -m` has a process group of its own
+    let mut running = start("set -m; sleep 1000 & echo $PPID $! $$; wait").await;
+    let said = line(&mut running).await;
+    let (supervisor, pids) = said.split_once(' ').unwrap();
+    let doomed: Vec<Doomed> = pids.split(' ').map(Doomed::watch).collect();
+    kill_process(Pid::from_raw(supervisor.parse().unwrap()).unwrap(), Signal::KILL).unwrap();
+    assert!(matches!(running.control.exited().await, Err(Lost::SupervisorDied)));
+    for process in doomed {
+        process.gone().await;
+    }
+}
+
+#[tokio::test]
+async fn a_supervisor_whose_command_runs_is_not_used_again() {
+    let running = start("sleep 1000").await;
+    assert!(running.control.into_spare().is_none());
+}
+
+#[tokio::test]
+async fn a_supervisor_goes_on_after_a_command_that_cannot_start() {
+    let mut spec = bash("true", Kind::Script);
+    spec.program = PathBuf::from("/nowhere/at/all");
+    let mut running = host().spare().await.unwrap().start(spec).await.unwrap();
+    assert!(matches!(running.control.exited().await, Err(Lost::Refused(_))));
+    let spare = running.control.into_spare().unwrap();
+    let mut running = spare.start(bash("true", Kind::Script)).await.unwrap();
+    assert_eq!(running.control.exited().await.unwrap().status, Status::Code(0));
+}
+
+#[tokio::test]
 async fn dropping_a_running_command_kills_all_of_it() {
     let mut running = start("setsid sleep 1000 & echo $! $$; wait").await;
     let pids = line(&mut running).await;
@@ -128,20 +190,26 @@ async fn dropping_a_running_command_kills_all_of_it() {
 #[tokio::test]
 async fn a_host_killed_by_signal_nine_takes_everything_along() {
     // the host here is a shell: it holds the other end of the socket and dies by SIGKILL
-    let program = env!("CARGO_BIN_EXE_worker");
+    let program = supervisor().into_os_string().into_string().unwrap();
     let script = r#"
 import json, os, socket, struct, subprocess, sys, time
 ours, theirs = socket.socketpair()
-child = subprocess.Popen([sys.argv[1], "__supervise"], stdin=theirs, stdout=sys.stdout)
+child = subprocess.Popen([sys.argv[1], "__supervise", sys.argv[3]], stdin=theirs, stderr=sys.stdout)
 theirs.close()
 frame = sys.argv[2].encode()
 ours.sendall(struct.pack("<I", len(frame)) + frame)
 time.sleep(1000)
 "#;
     let job = "(setsid bash -c 'sleep 1000 & setsid sleep 1000 & echo $$ $!; wait' &); sleep 1000";
-    let spec = serde_json::json!({"Start": bash(job, Kind::Script)}).to_string();
+    let mut spec = bash(job, Kind::Script);
+    spec.output = Output::Inherit;
+    let spec = serde_json::json!({ "Start": spec }).to_string();
     let mut host = tokio::process::Command::new("python3");
-    let mut host = host.args(["-c", script, program, &spec]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut host = host
+        .args(["-c", script, &program, &spec, &DIALECT.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut text = Vec::new();
     let mut out = host.stdout.take().unwrap();
     while !text.ends_with(b"\n") {

@@ -1,5 +1,5 @@
 //! What a supervisor and its host say to each other: JSON behind a length of four bytes,
-//! over one socket. Both ends are the same binary, so there are no versions.
+//! over one socket. There are no versions, both ends must have been built from this very file.
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -7,8 +7,22 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+/// Which messages these are: a number that changes with this file. A supervisor is given it as
+/// its second argument, and a program left over from another build refuses it.
+pub const DIALECT: u64 = fnv1a(include_bytes!("wire.rs"));
+
+const fn fnv1a(text: &[u8]) -> u64 {
+    let (mut hash, mut place) = (0xcbf2_9ce4_8422_2325, 0);
+    while place < text.len() {
+        // a const fn has neither iterators nor `From`
+        hash = (hash ^ text[place] as u64).wrapping_mul(0x0100_0000_01b3);
+        place += 1;
+    }
+    hash
+}
+
 /// The longest message, in bytes: an environment and arguments that the kernel would accept fit.
-pub(super) const MAX_FRAME: usize = 16 * 1024 * 1024;
+pub const MAX_FRAME: usize = 16 * 1024 * 1024;
 
 /// A command to start, complete: nothing is inherited but what stands here.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,7 +58,7 @@ pub enum Kind {
 /// Where standard output and error go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Output {
-    /// To the host, by way of [`super::Running`].
+    /// To the host, by way of `lifecycle::supervisor::Running`.
     Log(Streams),
     /// Both to the host's standard error, in the order written.
     Inherit,
@@ -54,7 +68,7 @@ pub enum Output {
 
 impl Output {
     /// Whether standard error has a pipe of its own.
-    pub(super) fn is_apart(&self) -> bool {
+    pub fn is_apart(&self) -> bool {
         *self == Self::Log(Streams::Apart)
     }
 }
@@ -116,27 +130,35 @@ impl Status {
 
 /// From the host.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Order {
+pub enum Order {
+    /// Start this.
     Start(Spec),
     /// Kill everything, after SIGTERM and this long if it is not zero.
     Kill {
+        /// From SIGTERM to SIGKILL.
         grace: Duration,
     },
 }
 
 /// From the supervisor.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Report {
+pub enum Report {
     /// The main process runs; its id is also its process group's.
-    Started { pid: i32 },
+    Started {
+        /// The main process.
+        pid: i32,
+    },
     /// It could not be started.
-    Refused { message: String },
+    Refused {
+        /// Why.
+        message: String,
+    },
     /// It has ended and nothing of it is left.
     Ended(Exit),
 }
 
 /// The bytes of one message.
-pub(super) fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
+pub fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; 4];
     serde_json::to_writer(&mut bytes, message)?;
     let length = bytes.len() - 4;
@@ -150,7 +172,7 @@ pub(super) fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
 }
 
 /// Takes the first whole message off `buffer`, if one is there.
-pub(super) fn take<T: DeserializeOwned>(buffer: &mut Vec<u8>) -> io::Result<Option<T>> {
+pub fn take<T: DeserializeOwned>(buffer: &mut Vec<u8>) -> io::Result<Option<T>> {
     let Some((head, rest)) = buffer.split_first_chunk::<4>() else { return Ok(None) };
     let length = u32::from_le_bytes(*head) as usize;
     if length > MAX_FRAME {
@@ -163,7 +185,7 @@ pub(super) fn take<T: DeserializeOwned>(buffer: &mut Vec<u8>) -> io::Result<Opti
 }
 
 /// Blocks until one message has come; `None` at the end of the stream.
-pub(super) fn receive<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<T>> {
+pub fn receive<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<T>> {
     let mut head = [0; 4];
     match from.read_exact(&mut head) {
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -179,7 +201,7 @@ pub(super) fn receive<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<O
 }
 
 /// Blocks until one message is written.
-pub(super) fn send<T: Serialize>(to: &mut impl Write, message: &T) -> io::Result<()> {
+pub fn send<T: Serialize>(to: &mut impl Write, message: &T) -> io::Result<()> {
     to.write_all(&encode(message)?)
 }
 

@@ -13,18 +13,19 @@ use rustix::process::{Pid, Resource, Rlimit};
 
 use super::wire::{Output, Spec};
 
-/// Starts the command; its id is also that of its process group. `errors` is the pipe of its
-/// standard error if that is to be apart; the command alone holds it afterwards.
+/// Starts the command; its id is also that of its process group. `pipes` are those of its
+/// standard output and, if that is to be apart, its standard error; the command alone holds them
+/// afterwards.
 ///
 /// `posix_spawn` shares our memory until the exec, so a large parent costs nothing, and it sets
 /// mask and dispositions in the child, which ours (blocked for the signal descriptor) must not reach.
-pub(super) fn spawn(spec: &Spec, errors: Option<OwnedFd>) -> io::Result<Pid> {
+pub(crate) fn spawn(spec: &Spec, pipes: Vec<OwnedFd>) -> io::Result<Pid> {
     let argv = c_strings(
         std::iter::once(spec.program.as_os_str().as_bytes()).chain(spec.args.iter().map(String::as_bytes)),
     )?;
     let pairs: Vec<String> = spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let env = c_strings(pairs.iter().map(String::as_bytes))?;
-    let outputs = Outputs::open(&spec.output, errors)?;
+    let outputs = Outputs::open(&spec.output, pipes)?;
     let null = File::open("/dev/null")?;
     rustix::process::chdir(&spec.cwd)?;
     no_core_dumps();
@@ -35,7 +36,8 @@ pub(super) fn spawn(spec: &Spec, errors: Option<OwnedFd>) -> io::Result<Pid> {
         &argv,
         &env,
     )?;
-    step_back(null.as_fd())?;
+    // its folder is to be removed
+    rustix::process::chdir("/")?;
     Pid::from_raw(pid.as_raw()).ok_or_else(|| io::Error::other("the kernel gave no process id"))
 }
 
@@ -57,16 +59,16 @@ struct Outputs {
 }
 
 impl Outputs {
-    fn open(output: &Output, errors: Option<OwnedFd>) -> io::Result<Self> {
-        if output.is_apart() && errors.is_none() {
-            return Err(invalid("no pipe came for the standard error"));
-        }
+    fn open(output: &Output, pipes: Vec<OwnedFd>) -> io::Result<Self> {
+        let mut pipes = pipes.into_iter();
+        let mut pipe = || pipes.next().ok_or_else(|| invalid("a pipe for the output did not come"));
         let standard = match output {
-            Output::Log(_) => io::stdout().as_fd().try_clone_to_owned()?,
+            Output::Log(_) => pipe()?,
             Output::Inherit => io::stderr().as_fd().try_clone_to_owned()?,
             Output::File(path) => OpenOptions::new().create(true).append(true).open(path)?.into(),
         };
-        Ok(Self { standard, errors: errors.filter(|_| output.is_apart()) })
+        let errors = output.is_apart().then(pipe).transpose()?;
+        Ok(Self { standard, errors })
     }
 }
 
@@ -97,11 +99,4 @@ fn no_core_dumps() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     // lowering a limit needs no right; were it refused, a core file in a throw-away folder is harmless
     let _ = rustix::process::setrlimit(Resource::Core, none);
-}
-
-/// Gives up the log pipe, so that it ends with the command, and the command's folder.
-fn step_back(null: BorrowedFd<'_>) -> io::Result<()> {
-    rustix::stdio::dup2_stdout(null)?;
-    rustix::process::chdir("/")?;
-    Ok(())
 }

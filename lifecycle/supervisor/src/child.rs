@@ -1,24 +1,24 @@
-//! The supervisor itself: one thread, one `poll`, one command.
+//! The supervisor itself: one thread, one `poll`, one command after the other.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SigSet, Signal as NixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::time::TimeValLike;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, WaitStatus, kill_process, kill_process_group};
+use rustix::process::{DumpableBehavior, Pid, Signal, kill_process, kill_process_group};
 
-use super::handover::{First, receive_first};
-use super::reap::{Reaped, kill_all, reap_one};
+use super::orders::{Received, receive_order};
+use super::reap::{Reaped, Used, kill_all, reap_one};
 use super::wire::{Exit, Kind, Order, Report, Spec, Status, receive, send};
 use super::{monotonic_ns, spawn};
 
 /// Runs the mode to its end; the process's exit code.
-pub(super) fn run() -> i32 {
+pub(crate) fn run() -> i32 {
     match supervise() {
         Ok(()) => 0,
         Err(_) => 1,
@@ -27,12 +27,17 @@ pub(super) fn run() -> i32 {
 
 fn supervise() -> io::Result<()> {
     let (mut socket, signals) = prepare()?;
-    let first = wait_for_order(&mut socket, &signals)?;
-    let Some(First { order: Order::Start(spec), pipe }) = first else { return Ok(()) };
-    match Supervised::start(&spec, pipe) {
-        Ok(command) => command.watch(socket, &signals),
-        Err(error) => send(&mut socket, &Report::Refused { message: error.to_string() }),
+    while let Some((spec, pipes)) = wait_for_command(&mut socket, &signals)? {
+        match Supervised::start(&spec, pipes) {
+            Ok(command) => {
+                if !command.watch(&mut socket, &signals)? {
+                    return Ok(());
+                }
+            }
+            Err(error) => send(&mut socket, &Report::Refused { message: error.to_string() })?,
+        }
     }
+    Ok(())
 }
 
 fn prepare() -> io::Result<(UnixStream, SignalFd)> {
@@ -41,6 +46,8 @@ fn prepare() -> io::Result<(UnixStream, SignalFd)> {
     // our own session: what a terminal sends to its group is not for us. It fails only for a
     // group's leader, which a spawned process is not.
     let _ = rustix::process::setsid();
+    // scripts of the same user must not look into us: the next one is somebody else's
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     let signals = signals()?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     // a second line of defence: the socket's end says the same
@@ -74,14 +81,23 @@ fn signals() -> io::Result<SignalFd> {
 }
 
 /// Blocks until the host has a command; `None` when it has gone away.
-fn wait_for_order(socket: &mut UnixStream, signals: &SignalFd) -> io::Result<Option<First>> {
+fn wait_for_command(socket: &mut UnixStream, signals: &SignalFd) -> io::Result<Option<(Spec, Vec<OwnedFd>)>> {
     loop {
         let ready = wait(Some(socket), signals, None)?;
         if ready.signal && host_died(signals)? {
             return Ok(None);
         }
-        if ready.socket {
-            return receive_first(socket);
+        if !ready.socket {
+            continue;
+        }
+        match receive_order(socket) {
+            Ok(Some(Received { order: Order::Start(spec), pipes })) => return Ok(Some((spec, pipes))),
+            // it was meant for a command that had just ended
+            Ok(Some(Received { order: Order::Kill { .. }, .. })) => {}
+            Ok(None) => return Ok(None),
+            // it has gone without having read all we said
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+            Err(error) => return Err(error),
         }
     }
 }
@@ -121,30 +137,27 @@ struct Supervised {
     started_ns: u64,
     /// When SIGKILL follows a SIGTERM already sent.
     kill_at_ns: Option<u64>,
+    used: Used,
 }
 
 impl Supervised {
-    fn start(spec: &Spec, errors: Option<OwnedFd>) -> io::Result<Self> {
+    fn start(spec: &Spec, pipes: Vec<OwnedFd>) -> io::Result<Self> {
         let started_ns = monotonic_ns();
-        let main = spawn::spawn(spec, errors)?;
-        Ok(Self { main, kind: spec.kind, started_ns, kill_at_ns: None })
+        let main = spawn::spawn(spec, pipes)?;
+        Ok(Self { main, kind: spec.kind, started_ns, kill_at_ns: None, used: Used::default() })
     }
 
-    fn watch(mut self, socket: UnixStream, signals: &SignalFd) -> io::Result<()> {
-        let mut socket = Some(socket);
-        if let Some(socket) = &mut socket {
-            // a host that is gone is noticed by the first wait
-            let _ = send(socket, &Report::Started { pid: self.main.as_raw_nonzero().get() });
-        }
+    /// Follows the command until nothing of it is left; whether the host is still there.
+    fn watch(mut self, socket: &mut UnixStream, signals: &SignalFd) -> io::Result<bool> {
+        // a host that is gone is noticed by the first wait
+        let _ = send(socket, &Report::Started { pid: self.main.as_raw_nonzero().get() });
         self.prefer_for_oom();
-        let ended = self.until_main_ended(&mut socket, signals);
-        kill_all(self.main);
+        let mut host = Some(socket);
+        let ended = self.until_main_ended(&mut host, signals);
+        kill_all(self.main, &mut self.used);
         let (status, exited_ns) = ended?;
-        if let Some(socket) = &mut socket {
-            // a host that went away just now needs no report
-            let _ = send(socket, &Report::Ended(self.account(status, exited_ns)?));
-        }
-        Ok(())
+        // a host that went away just now needs no report
+        Ok(host.is_some_and(|host| send(host, &Report::Ended(self.account(status, exited_ns))).is_ok()))
     }
 
     /// When memory runs out the command goes first, not its worker.
@@ -156,14 +169,14 @@ impl Supervised {
 
     fn until_main_ended(
         &mut self,
-        socket: &mut Option<UnixStream>,
+        socket: &mut Option<&mut UnixStream>,
         signals: &SignalFd,
     ) -> io::Result<(Status, u64)> {
         loop {
             if let Some(status) = self.reap_until_main() {
                 return Ok((status, monotonic_ns()));
             }
-            let ready = wait(socket.as_ref(), signals, self.kill_at_ns)?;
+            let ready = wait(socket.as_deref(), signals, self.kill_at_ns)?;
             if ready.signal && host_died(signals)? || ready.socket && !self.obey(socket) {
                 *socket = None;
                 self.host_gone();
@@ -172,8 +185,8 @@ impl Supervised {
         }
     }
 
-    fn reap_until_main(&self) -> Option<Status> {
-        while let Reaped::Ended(pid, status) = reap_one() {
+    fn reap_until_main(&mut self) -> Option<Status> {
+        while let Reaped::Ended(pid, status) = reap_one(&mut self.used) {
             if pid == self.main {
                 return Some(read_status(status));
             }
@@ -182,10 +195,10 @@ impl Supervised {
     }
 
     /// Follows one order; false when the host has gone away.
-    fn obey(&mut self, socket: &mut Option<UnixStream>) -> bool {
-        match socket.as_mut().map(receive::<Order>) {
+    fn obey(&mut self, socket: &mut Option<&mut UnixStream>) -> bool {
+        match socket.as_deref_mut().map(receive::<Order>) {
             Some(Ok(Some(Order::Kill { grace }))) => self.end(grace),
-            // a second command cannot come: a host that errs is treated as gone
+            // no command comes before this one's end: a host that errs is treated as gone
             Some(Ok(Some(Order::Start(_)) | None) | Err(_)) | None => return false,
         }
         true
@@ -217,22 +230,20 @@ impl Supervised {
         }
     }
 
-    fn account(&self, status: Status, exited_ns: u64) -> io::Result<Exit> {
-        let used = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-        let cpu_ms = used.user_time().num_milliseconds() + used.system_time().num_milliseconds();
-        Ok(Exit {
+    fn account(&self, status: Status, exited_ns: u64) -> Exit {
+        Exit {
             status,
             started_ns: self.started_ns,
             exited_ns,
-            max_rss_kib: u64::try_from(used.max_rss()).unwrap_or(0),
-            cpu_ms: u64::try_from(cpu_ms).unwrap_or(0),
-        })
+            max_rss_kib: self.used.max_rss / 1024,
+            cpu_ms: u64::try_from(self.used.cpu.as_millis()).unwrap_or(u64::MAX),
+        }
     }
 }
 
-fn read_status(status: WaitStatus) -> Status {
-    match status.terminating_signal() {
+fn read_status(status: ExitStatus) -> Status {
+    match status.signal() {
         Some(signal) => Status::Signal(signal),
-        None => Status::Code(status.exit_status().unwrap_or(0)),
+        None => Status::Code(status.code().unwrap_or(0)),
     }
 }

@@ -1,0 +1,118 @@
+//! All that a script needs before it may start. Whatever may be away is asked here, so that
+//! waiting for it spends no attempt; and what needs no answer is done in the meantime.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use catalog::Script;
+use job_queue::Job;
+
+use crate::execute::{Invocation, JobError, Limits, Prepared};
+use crate::keeper::Keeper;
+use crate::patience::{GaveUp, ask};
+use crate::serve::Worker;
+
+/// A script that can be started.
+pub(super) struct Ready {
+    pub(super) script: Arc<Script>,
+    /// Its folder and files.
+    pub(super) files: Prepared,
+    pub(super) token: String,
+    pub(super) limits: Limits,
+}
+
+/// What came of preparing: it can be started, or the job cannot run for this reason.
+pub(super) type Preparation = Result<Ready, JobError>;
+
+/// Prepares the attempt that is likely to come. None when the job is not ours any more.
+pub(super) async fn prepare(
+    worker: &Worker,
+    keeper: &Keeper,
+    job: &Job,
+    attempt: u32,
+) -> Option<Preparation> {
+    let script = ask(keeper, "catalog", || worker.catalog.script(&job.workspace, job.hash)).await;
+    let script = match unless_lost(script)? {
+        Ok(Some(script)) => script,
+        Ok(None) => {
+            let text = format!("version {} of {} does not exist any more", job.hash, job.path);
+            return Some(Err(cannot_run(&text)));
+        }
+        Err(error) => return Some(Err(error)),
+    };
+    let args = match unless_lost(ask(keeper, "argument store", || worker.args.load(&job.args)).await)? {
+        Ok(args) => args,
+        Err(error) => return Some(Err(error)),
+    };
+    let limits = limits(worker, &script);
+    // the files are written while auth-service works
+    let files = worker.executor.prepare(invocation(job, &script, args, limits));
+    let (files, token) = tokio::join!(files, token(worker, keeper, job, attempt, limits.timeout));
+    Some(token?.and_then(|token| Ok(Ready { script, files: files?, token, limits })))
+}
+
+/// The attempt was guessed from NATS's count, which is not ours: when it was another, the
+/// token has to be another, too.
+pub(super) async fn retoken(
+    worker: &Worker,
+    keeper: &Keeper,
+    job: &Job,
+    preparation: Preparation,
+    (guess, attempt): (u32, u32),
+) -> Option<Preparation> {
+    match preparation {
+        Ok(ready) if guess != attempt => {
+            let token = token(worker, keeper, job, attempt, ready.limits.timeout).await?;
+            Some(token.map(|token| Ready { token, ..ready }))
+        }
+        other => Some(other),
+    }
+}
+
+async fn token(
+    worker: &Worker,
+    keeper: &Keeper,
+    job: &Job,
+    attempt: u32,
+    timeout: Duration,
+) -> Option<Result<String, JobError>> {
+    let issued = ask(keeper, "auth-service", || worker.tokens.issue(job, attempt, timeout)).await;
+    match issued {
+        Ok(token) => Some(Ok(token)),
+        Err(GaveUp::NotOurs) => None,
+        Err(GaveUp::Failed(status)) => {
+            Some(Err(cannot_run(&format!("the job may not run: {}", status.message()))))
+        }
+    }
+}
+
+/// An answer, the reason why the job cannot run, or none when it is not ours any more.
+fn unless_lost<T, E: std::fmt::Display>(answer: Result<T, GaveUp<E>>) -> Option<Result<T, JobError>> {
+    match answer {
+        Ok(answer) => Some(Ok(answer)),
+        Err(GaveUp::NotOurs) => None,
+        Err(GaveUp::Failed(error)) => Some(Err(cannot_run(&error.to_string()))),
+    }
+}
+
+fn cannot_run(why: &str) -> JobError {
+    JobError::new("ExecutionErr", why)
+}
+
+fn invocation(job: &Job, script: &Script, args: Bytes, limits: Limits) -> Invocation {
+    Invocation {
+        job_id: job.id,
+        language: job.language,
+        content: script.script.content.as_str().into(),
+        path: job.path.to_string(),
+        args,
+        limits,
+    }
+}
+
+fn limits(worker: &Worker, script: &Script) -> Limits {
+    let own = script.script.timeout.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+    let timeout = own.unwrap_or(worker.config.timeout_default).min(worker.config.timeout_max);
+    Limits { timeout, ..Limits::default() }
+}
