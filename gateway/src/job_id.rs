@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use proto::{JobId, ScriptPath, TokenId, WorkspaceId};
+use proto::{JobId, TokenId, WorkspaceId};
 use ring::hmac;
 use uuid::Uuid;
 
@@ -18,7 +18,8 @@ pub(crate) struct JobIds(hmac::Key);
 #[derive(Clone, Copy)]
 pub(crate) struct Binding<'a> {
     pub(crate) workspace: &'a WorkspaceId,
-    pub(crate) path: &'a ScriptPath,
+    /// The path or the hash of the webhook, as in its URL: known before anything is looked up.
+    pub(crate) target: &'a str,
     pub(crate) token: &'a TokenId,
 }
 
@@ -50,7 +51,7 @@ impl JobIds {
     fn mac(&self, bytes: &[u8; 16], binding: Binding<'_>) -> [u8; 4] {
         let mut context = hmac::Context::with_key(&self.0);
         context.update(&bytes[..12]);
-        for part in [binding.workspace.as_str(), binding.path.as_str(), binding.token.as_str()] {
+        for part in [binding.workspace.as_str(), binding.target, binding.token.as_str()] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());
         }
@@ -74,15 +75,15 @@ fn age(uuid: Uuid) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    struct Owner(WorkspaceId, ScriptPath, TokenId);
+    struct Owner(WorkspaceId, &'static str, TokenId);
 
     impl Owner {
-        fn new(path: &str) -> Self {
-            Self("demo".parse().unwrap(), path.parse().unwrap(), "token1".parse().unwrap())
+        fn new(target: &'static str) -> Self {
+            Self("demo".parse().unwrap(), target, "token1".parse().unwrap())
         }
 
         fn binding(&self) -> Binding<'_> {
-            Binding { workspace: &self.0, path: &self.1, token: &self.2 }
+            Binding { workspace: &self.0, target: self.1, token: &self.2 }
         }
     }
 
@@ -95,8 +96,7 @@ mod tests {
         assert!(there.recognises(id, owner.binding()));
         assert!(!stranger.recognises(id, owner.binding()));
         assert!(!here.recognises(id, Owner::new("f/demo/b").binding()));
-        let other_token =
-            Owner("demo".parse().unwrap(), "f/demo/a".parse().unwrap(), "token2".parse().unwrap());
+        let other_token = Owner("demo".parse().unwrap(), "f/demo/a", "token2".parse().unwrap());
         assert!(!here.recognises(id, other_token.binding()));
     }
 

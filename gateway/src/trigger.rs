@@ -1,6 +1,7 @@
 //! A trigger: from a resolved script and checked arguments to a job the stream has
 //! acknowledged. The only place where jobs are made.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,7 +30,7 @@ pub(crate) enum Target {
 
 /// A version to run, with what a job needs of it.
 pub(crate) struct Runnable {
-    pub(crate) path: ScriptPath,
+    path: ScriptPath,
     hash: ScriptHash,
     language: Language,
     tag: Tag,
@@ -39,6 +40,15 @@ pub(crate) struct Runnable {
 pub(crate) struct Triggered {
     pub(crate) id: JobId,
     pub(crate) waiter: Option<Waiter>,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.fmt(f),
+            Self::Hash(hash) => hash.fmt(f),
+        }
+    }
 }
 
 impl Target {
@@ -75,19 +85,28 @@ fn tag(own: Option<&Tag>, language: Language) -> Tag {
     own.cloned().unwrap_or_else(|| language.default_tag().parse().expect("language names are valid tags"))
 }
 
+/// The id of the job that a request is to make. It is known before anything is asked of anybody,
+/// so that every refusal for want of a dependency can name it.
+///
+/// # Errors
+/// The caller may not choose what it chose.
+pub(crate) fn id_for(app: &App, caller: &Caller, target: &Target, params: &RunParams) -> ApiResult<JobId> {
+    let target = target.to_string();
+    let binding = Binding { workspace: &caller.workspace, target: &target, token: &caller.known.token_id };
+    refuse_steering(app, caller, params, binding)?;
+    Ok(params.job_id.unwrap_or_else(|| app.job_ids.make(binding)))
+}
+
 /// Puts the job into the stream. With `wait`, a place for its completion is taken first.
 pub(crate) async fn trigger(
     app: &App,
     caller: &Caller,
+    id: JobId,
     runnable: Runnable,
     args: Bytes,
     params: &RunParams,
     wait: bool,
 ) -> ApiResult<Triggered> {
-    let binding =
-        Binding { workspace: &caller.workspace, path: &runnable.path, token: &caller.known.token_id };
-    refuse_steering(app, caller, params, binding)?;
-    let id = params.job_id.unwrap_or_else(|| app.job_ids.make(binding));
     // one deadline for all of it: a caller is told within 2 s
     let deadline = Instant::now() + PUBLISH;
     if params.job_id.is_some() {

@@ -96,13 +96,16 @@ async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i6
     let attempt = fence.attempt;
     keeper.attempt_is(attempt);
     tracing::Span::current().record("job.attempt", attempt);
-    worker.events.tell(&job.workspace, job.id, EventKind::Started).await;
-    let preparation = retoken(worker, keeper, job, preparation, (guess, attempt)).await?;
-    let finished = match preparation {
-        Ok(ready) => run(worker, keeper, job, fence, ready).await?,
-        Err(error) => Finished::failed(&error),
+    let finished = async {
+        match retoken(worker, keeper, job, preparation, (guess, attempt)).await? {
+            Ok(ready) => run(worker, keeper, job, fence, ready).await,
+            Err(error) => Some(Finished::failed(&error)),
+        }
     };
-    record_end(worker, keeper, job, attempt, finished).await
+    // the script is on its way before anybody is told so
+    let told = worker.events.tell(&job.workspace, job.id, EventKind::Started);
+    let (finished, ()) = tokio::join!(finished, told);
+    record_end(worker, keeper, job, attempt, finished?).await
 }
 
 async fn start(worker: &Worker, keeper: &Keeper, job: &Job) -> Option<StartAnswer> {

@@ -31,7 +31,11 @@ pub trait Runtime: Debug + Send + Sync {
     /// The script or its arguments cannot be run: the job's error.
     fn prepare(&self, invocation: &Invocation, folder: &JobFolder) -> Result<Plan, JobError>;
 
-    /// The result of a process that ended by itself, as exact JSON. May block.
+    /// The files of its folder that a script's result or error may be in.
+    fn answers(&self) -> &'static [&'static str];
+
+    /// The result of a process that ended by itself, as exact JSON. May block for as long as
+    /// reading [`Runtime::answers`] takes.
     ///
     /// # Errors
     /// The script failed: the job's error.

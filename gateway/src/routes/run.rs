@@ -16,7 +16,7 @@ use crate::auth::{Caller, Source};
 use crate::error::{ApiError, ApiResult, X_JOB_ID};
 use crate::request::{self, RunParams, Wait};
 use crate::routes::{Tail, cancel};
-use crate::trigger::{Target, Triggered, trigger};
+use crate::trigger::{Target, Triggered, id_for, trigger};
 
 /// Queue a job of the latest version of a script; answers with its uuid.
 #[utoipa::path(post, path = "/api/w/{workspace}/jobs/run/p/{path}", tag = "webhooks",
@@ -169,12 +169,18 @@ async fn accept(
     let caller = Caller::from_request_parts(&mut parts, app).await?;
     refuse_cookie_get(&parts.method, &caller)?;
     let params = RunParams::parse(parts.uri.query().unwrap_or_default(), app.config.wait_max)?;
-    let runnable = target.resolve(app, &caller).await?;
+    let id = id_for(app, &caller, &target, &params)?;
+    let runnable = target.resolve(app, &caller).await.map_err(|error| named(error, id))?;
     let body = request::read(&parts.headers, body, app.config.body_limit).await?;
     let args = request::build(&parts.headers, body, &params)?;
-    let triggered = trigger(app, &caller, runnable, args, &params, wait).await?;
+    let triggered = trigger(app, &caller, id, runnable, args, &params, wait).await?;
     tracing::Span::current().record("job.id", tracing::field::display(triggered.id));
     Ok((caller, params, triggered))
+}
+
+/// A dependency was away before there was a job: the same id may be sent again.
+fn named(error: ApiError, id: JobId) -> ApiError {
+    if error.code == ErrorCode::Unavailable { error.job(id) } else { error }
 }
 
 /// A link that a signed-in browser follows must not run anything.

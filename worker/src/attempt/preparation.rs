@@ -46,9 +46,13 @@ pub(super) async fn prepare(
         Err(error) => return Some(Err(error)),
     };
     let limits = limits(worker, &script);
-    // the files are written while auth-service works
     let files = worker.executor.prepare(invocation(job, &script, args, limits));
-    let (files, token) = tokio::join!(files, token(worker, keeper, job, attempt, limits.timeout));
+    // the files are written while auth-service works, so the question goes out first
+    let files = async {
+        tokio::task::yield_now().await;
+        files.await
+    };
+    let (token, files) = tokio::join!(token(worker, keeper, job, attempt, limits.timeout), files);
     Some(token?.and_then(|token| Ok(Ready { script, files: files?, token, limits })))
 }
 

@@ -21,6 +21,10 @@ use crate::runtime::{Ended, Plan, Runtime, Runtimes};
 /// Time for the rest of a log to reach its sink after the script's end; then it is given up.
 const LOG_DRAIN: Duration = Duration::from_secs(10);
 
+/// The largest answer and output, in bytes, that are read and checked on the async thread: a hop to another
+/// thread takes longer.
+const READ_AT_ONCE: u64 = 64 * 1024;
+
 /// What the executor is built from.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -86,6 +90,14 @@ pub struct Prepared {
     runtime: Arc<dyn Runtime>,
     plan: Plan,
     folder: JobFolder,
+}
+
+impl Prepared {
+    /// Bytes that a script has left as its answer.
+    fn answer_bytes(&self) -> u64 {
+        let sizes = self.runtime.answers().iter().map(|name| self.folder.path().join(name));
+        sizes.filter_map(|file| Some(file.symlink_metadata().ok()?.len())).sum()
+    }
 }
 
 /// The folder of a run that is over. Dropping it removes it, too, but on the thread that does so.
@@ -230,6 +242,8 @@ async fn conclude(prepared: &Arc<Prepared>, end: End, seen: Seen, masks: Arc<Mas
     let (output_bytes, mem_peak_kib) = (seen.bytes, exit.map_or(0, |exit| exit.max_rss_kib));
     let verdict = if let Some(reason) = end.killed {
         Ok(Verdict::Killed(reason))
+    } else if prepared.answer_bytes() + seen.bytes <= READ_AT_ONCE {
+        Ok(verdict(prepared, end.exit, &seen, &masks))
     } else {
         let prepared = Arc::clone(prepared);
         blocking(move || verdict(&prepared, end.exit, &seen, &masks)).await

@@ -70,6 +70,10 @@ impl Runtime for Bash {
         Ok(Plan { program: self.program.clone(), args, env: Vec::new(), streams: Streams::Apart })
     }
 
+    fn answers(&self) -> &'static [&'static str] {
+        &[RESULT_JSON, RESULT_TEXT]
+    }
+
     fn result(&self, ended: &Ended<'_>) -> Result<Bytes, JobError> {
         if !ended.status.success() {
             return Err(JobError::execution("bash", ended.status, ended.log_tail));

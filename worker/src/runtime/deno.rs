@@ -9,7 +9,7 @@ use bytes::Bytes;
 use lifecycle::supervisor::Streams;
 use proto::Language;
 
-use super::wrapped::{self, ARGS, write};
+use super::wrapped::{self, ANSWERS, ARGS, write};
 use super::{Ended, Plan, Runtime, probe};
 use crate::execute::{Config, Invocation, JobError, JobFolder, StartError};
 
@@ -70,6 +70,10 @@ impl Runtime for Deno {
             ("NO_COLOR", "1".to_owned()),
         ];
         Ok(Plan { program: self.program.clone(), args, env, streams: Streams::Merged })
+    }
+
+    fn answers(&self) -> &'static [&'static str] {
+        &ANSWERS
     }
 
     fn result(&self, ended: &Ended<'_>) -> Result<Bytes, JobError> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use lifecycle::supervisor::Streams;
 use proto::Language;
 
-use super::wrapped::{self, ARGS, write};
+use super::wrapped::{self, ANSWERS, ARGS, write};
 use super::{Ended, Plan, Runtime, probe};
 use crate::execute::{Config, Invocation, JobError, JobFolder, StartError};
 
@@ -84,6 +84,10 @@ impl Runtime for Python {
         let flags = FLAGS.into_iter().chain(["-c", &self.start]).map(str::to_owned);
         let args = flags.chain([module, file]).chain(self.packages.iter().cloned()).collect();
         Ok(Plan { program: self.program.clone(), args, env: Vec::new(), streams: Streams::Merged })
+    }
+
+    fn answers(&self) -> &'static [&'static str] {
+        &ANSWERS
     }
 
     fn result(&self, ended: &Ended<'_>) -> Result<Bytes, JobError> {

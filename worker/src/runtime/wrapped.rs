@@ -10,6 +10,8 @@ use crate::execute::{FileError, JobError, JobFolder, read_bounded};
 pub(super) const RESULT: &str = "result.json";
 /// Written by the wrapper instead when the script failed.
 pub(super) const ERROR: &str = "error.json";
+/// Either of them.
+pub(super) const ANSWERS: [&str; 2] = [RESULT, ERROR];
 /// The arguments, exactly as they came.
 pub(super) const ARGS: &str = "args.json";
 

@@ -132,3 +132,42 @@ async fn triggers_while_nats_is_gone_never_run_twice() {
     backlog_is(&system, 0).await;
     assert_eq!(stage.begun().len(), JOBS + 1);
 }
+
+#[tokio::test]
+async fn a_version_that_has_to_be_fetched_is_refused_with_the_id_it_then_runs_under() {
+    let system = system().gateways(2).await;
+    let (stage, client) = (Stage::set(&system).await, system.client());
+    let script = client.get_path(&format!("scripts/get/p/{QUICK}")).send().await.expect(200).json();
+    let url = format!("jobs/run/h/{}", script["hash"].as_str().unwrap());
+    // the other gateway has the path's head in its table, but has never needed the version
+    let other = client.at(system.gateway(1));
+    system.nats().pause();
+    let id = refused(&other, &url, &stage, "fetched").await;
+    system.nats().resume();
+    assert_eq!(again(&other, &url, &stage, "fetched", &id).await.expect(201).text(), id);
+    assert_ended_with(client, &id, "fetched").await;
+    assert_eq!(stage.runs_of(&id), 1);
+}
+
+#[tokio::test]
+async fn arguments_too_large_for_a_message_are_refused_in_time_and_run_once() {
+    let system = system().await;
+    let (stage, client) = (Stage::set(&system).await, system.client());
+    let mut args = stage.args("large");
+    args["more"] = json!("x".repeat(300 * 1024));
+    system.nats().pause();
+    let asked = Instant::now();
+    let answer = client.post(&run(QUICK)).json(&args).send().await.expect(503);
+    assert!(asked.elapsed() < OUTER, "{:?}", asked.elapsed());
+    let id = answer.header("x-job-id").to_owned();
+    system.nats().resume();
+    let answer = eventually("an answer other than 503", BOUND, async || {
+        let answer = client.post(&format!("{}?job_id={id}", run(QUICK))).json(&args).send().await;
+        (answer.status != 503).then_some(answer)
+    })
+    .await;
+    // what the stopped server had been sent may have made the job
+    assert!(answer.status == 201 || answer.text().contains("already used"), "{}", answer.text());
+    assert_ended_with(client, &id, "large").await;
+    assert_eq!(stage.runs_of(&id), 1);
+}
