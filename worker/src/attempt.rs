@@ -37,27 +37,36 @@ struct Recorded {
     leftovers: Option<Leftovers>,
 }
 
+/// A finished job's folder is removed this much later: its caller's answer, which is still on its
+/// way through other processes, has the cores first.
+const SWEEP_AFTER: Duration = Duration::from_millis(10);
+
 /// Works off one delivery.
 pub(crate) async fn handle(worker: &Worker, delivery: Delivery) {
     let Delivery { job, subject, lease, slot, delivered } = delivery;
-    match job {
+    let leftovers = match job {
         Ok(job) => {
             let span = tracing::info_span!(
                 "job.process", otel.kind = "consumer", job.id = %job.id, script.path = %job.path, job.attempt = tracing::field::Empty
             );
             lifecycle::set_parent(&span, &job.trace.parent, &job.trace.state);
-            process(worker, job, lease, delivered).instrument(span).await;
+            process(worker, job, lease, delivered).instrument(span).await
         }
         Err(error) => {
             // kept in the stream, and offered again after a day: an upgrade may read it
             tracing::error!(nats.subject = subject, %error, "a job cannot be read by this version");
             lease.hand_back(Some(Duration::from_hours(24))).await;
+            None
         }
-    }
+    };
     drop(slot);
+    if let Some(leftovers) = leftovers {
+        tokio::time::sleep(SWEEP_AFTER).await;
+        leftovers.remove().await;
+    }
 }
 
-async fn process(worker: &Worker, job: Job, lease: Lease, delivered: i64) {
+async fn process(worker: &Worker, job: Job, lease: Lease, delivered: i64) -> Option<Leftovers> {
     let entry = worker.watchlist.enter(job.id);
     let keeper = Keeper::start(
         lease.clone(),
@@ -71,15 +80,15 @@ async fn process(worker: &Worker, job: Job, lease: Lease, delivered: i64) {
     match attempt(worker, &keeper, &job, delivered).await {
         Some(Recorded { end, leftovers }) => {
             lease.settle(&job, &end, &worker.events).await;
-            // nobody waits for this
-            if let Some(leftovers) = leftovers {
-                leftovers.remove().await;
-            }
+            leftovers
         }
         // at once, to whoever has a slot
-        None if keeper.holds_lease() => lease.hand_back(None).await,
+        None if keeper.holds_lease() => {
+            lease.hand_back(None).await;
+            None
+        }
         // handing back now would take it away from whoever has it
-        None => {}
+        None => None,
     }
 }
 

@@ -4,16 +4,18 @@ local function terminal(state)
   return state == 'success' or state == 'failure' or state == 'canceled'
 end
 
-local function append_log(text, units)
-  if text == '' then return end
-  local at = tonumber(redis.call('HGET', KEYS[1], 'log_len') or '0')
+-- Appends to a log of this length; the length it then has, for the record.
+local function append_log(at, text, units)
+  at = tonumber(at or '0')
+  if text == '' then return string.format('%d', at) end
   redis.call('ZADD', KEYS[6], at, string.format('%d', at) .. ':' .. text)
-  redis.call('HINCRBY', KEYS[1], 'log_len', units)
+  return string.format('%d', at + tonumber(units))
 end
 
--- Writes the one terminal record and gives all keys of the job their expiry.
-local function finish(id, state, result, ended_us, retention_s)
-  redis.call('HSET', KEYS[1], 'state', state, 'ended_us', ended_us, 'result_len', #result)
+-- Writes the one terminal record, with more of its fields if given, and gives all keys of the
+-- job their expiry.
+local function finish(id, state, result, ended_us, retention_s, ...)
+  redis.call('HSET', KEYS[1], 'state', state, 'ended_us', ended_us, 'result_len', #result, ...)
   redis.call('SET', KEYS[5], result, 'EX', retention_s)
   for _, key in ipairs({KEYS[1], KEYS[6], KEYS[7], KEYS[3]}) do
     redis.call('EXPIRE', key, retention_s)
