@@ -34,6 +34,7 @@ pub struct Records {
 
 struct Scripts {
     start: Script,
+    undo_start: Script,
     log: Script,
     end: Script,
     cancel: Script,
@@ -46,6 +47,7 @@ impl Scripts {
         let with_common = |body: &str| Script::new(&format!("{}\n{body}", include_str!("lua/common.lua")));
         Self {
             start: with_common(include_str!("lua/start.lua")),
+            undo_start: with_common(include_str!("lua/undo_start.lua")),
             log: with_common(include_str!("lua/log.lua")),
             end: with_common(include_str!("lua/end.lua")),
             cancel: with_common(include_str!("lua/cancel.lua")),

@@ -2,24 +2,24 @@
 //! dependency is away; the end is recorded before the message goes; what follows from the
 //! end is repeated by whoever finds it recorded already.
 
+mod beginning;
 mod preparation;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use job_queue::{
-    Delivery, End, EndAnswer, EndRequest, EventKind, Job, Lease, Outcome, StartAnswer, StartRequest,
-    canceled_result,
+    Delivery, End, EndAnswer, EndRequest, EventKind, Job, Lease, Outcome, StartAnswer, canceled_result,
 };
 use tracing::Instrument;
-use uuid::Uuid;
 
-use self::preparation::{Ready, prepare, retoken};
+use self::beginning::{Begun, begin, unusable};
+use self::preparation::{Ready, retoken};
 use crate::environment::{self, Platform};
 use crate::execute::{JobError, KillReason, Leftovers, Limits, Surroundings, Verdict};
 use crate::keeper::Keeper;
 use crate::log_sink::{Fence, RecordLog};
-use crate::patience::{GaveUp, ask};
+use crate::patience::ask;
 use crate::serve::Worker;
 
 /// The end, with what the record keeps beside it.
@@ -95,15 +95,14 @@ async fn process(worker: &Worker, job: Job, lease: Lease, delivered: i64) -> Opt
 /// The job's recorded end, or none when somebody else has to see to it.
 async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i64) -> Option<Recorded> {
     let guess = u32::try_from(delivered).unwrap_or(1).max(1);
-    let preparation = prepare(worker, keeper, job, guess).await?;
-    let fence = match start(worker, keeper, job).await? {
+    let Begun { answer, preparation } = begin(worker, keeper, job, guess).await?;
+    let fence = match answer {
         StartAnswer::Run { attempt, log_len } => Fence { attempt, log_len },
         StartAnswer::Ended(end) | StartAnswer::Exhausted(end) => {
             return Some(Recorded { end, leftovers: None });
         }
     };
     let attempt = fence.attempt;
-    keeper.attempt_is(attempt);
     tracing::Span::current().record("job.attempt", attempt);
     let finished = async {
         match retoken(worker, keeper, job, preparation, (guess, attempt)).await? {
@@ -115,20 +114,6 @@ async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i6
     let told = worker.events.tell(&job.workspace, job.id, EventKind::Started);
     let (finished, ()) = tokio::join!(finished, told);
     record_end(worker, keeper, job, attempt, finished?).await
-}
-
-async fn start(worker: &Worker, keeper: &Keeper, job: &Job) -> Option<StartAnswer> {
-    let nonce = Uuid::new_v4().to_string();
-    let first_log = format!("job={} tag={} worker={}\n", job.id, job.tag, worker.id);
-    let request = StartRequest {
-        job,
-        worker: &worker.id,
-        nonce: &nonce,
-        max_attempts: worker.config.max_attempts,
-        first_log: &first_log,
-    };
-    let answer = ask(keeper, "run store", || worker.records.start(&request)).await;
-    answer.map_err(|gave_up| unusable(job, &gave_up)).ok()
 }
 
 /// Runs the script. None when it was killed because the job is not ours any more.
@@ -204,11 +189,5 @@ async fn record_end(
             keeper.let_go();
             None
         }
-    }
-}
-
-fn unusable(job: &Job, gave_up: &GaveUp<job_queue::StoreError>) {
-    if let GaveUp::Failed(error) = gave_up {
-        tracing::error!(job.id = %job.id, %error, "the run store gave an unusable answer");
     }
 }

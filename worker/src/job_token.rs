@@ -1,5 +1,6 @@
 //! Exchanging a job's grant for the token of one attempt.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use job_queue::Job;
@@ -8,14 +9,16 @@ use proto::auth::{IssueJobTokenRequest, SignedGrant};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 
+use crate::patience::Transient;
+
 /// How long one call may take.
 const CALL: Duration = Duration::from_secs(1);
 
 /// auth-service, as this worker speaks to it. Connects lazily and reconnects.
-#[derive(Clone)]
 pub(crate) struct JobTokens {
     client: AuthClient<Channel>,
     credential: MetadataValue<Ascii>,
+    answers: AtomicBool,
 }
 
 impl JobTokens {
@@ -26,7 +29,13 @@ impl JobTokens {
             .keep_alive_timeout(Duration::from_secs(5));
         let mut credential: MetadataValue<Ascii> = format!("worker {credential}").parse()?;
         credential.set_sensitive(true);
-        Ok(Self { client: AuthClient::new(endpoint.connect_lazy()), credential })
+        let client = AuthClient::new(endpoint.connect_lazy());
+        Ok(Self { client, credential, answers: AtomicBool::new(false) })
+    }
+
+    /// Whether auth-service answered when it was last asked: it is likely to do so again.
+    pub(crate) fn answers(&self) -> bool {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// The token of this attempt; good while the attempt runs, and no longer than
@@ -50,9 +59,12 @@ impl JobTokens {
         });
         request.metadata_mut().insert("x-hookmill-service", self.credential.clone());
         let mut client = self.client.clone();
-        match tokio::time::timeout(CALL, client.issue_job_token(request)).await {
-            Ok(reply) => Ok(reply?.into_inner().token),
+        let reply = match tokio::time::timeout(CALL, client.issue_job_token(request)).await {
+            Ok(reply) => reply.map(|reply| reply.into_inner().token),
             Err(_) => Err(tonic::Status::deadline_exceeded("auth-service did not answer in time")),
-        }
+        };
+        let away = reply.as_ref().is_err_and(Transient::is_transient);
+        self.answers.store(!away, Ordering::Relaxed);
+        reply
     }
 }

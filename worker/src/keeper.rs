@@ -3,7 +3,7 @@
 //! the job. At each renewal, and when a control message rings, the record is read: another
 //! attempt or a cancellation ends the script too.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -28,8 +28,8 @@ struct Shared {
     job: Job,
     bell: Arc<Notify>,
     switch: KillSwitch,
-    /// Set once the start script has counted an attempt.
-    attempt: OnceLock<u32>,
+    /// The attempt the start script has counted; 0 while there is none.
+    attempt: AtomicU32,
     canceled: OnceLock<CancelRequest>,
     /// Not ours any more, for whichever reason.
     over: CancellationToken,
@@ -57,7 +57,7 @@ impl Keeper {
             job,
             bell,
             switch,
-            attempt: OnceLock::new(),
+            attempt: AtomicU32::new(0),
             canceled: OnceLock::new(),
             over: CancellationToken::new(),
             lease_gone: AtomicBool::new(false),
@@ -71,12 +71,16 @@ impl Keeper {
 
     /// The attempt that holds the fence, from now on compared with the record.
     pub(crate) fn attempt_is(&self, attempt: u32) {
-        // a second start of the same delivery answers the same attempt
-        let _ = self.shared.attempt.set(attempt);
+        self.shared.attempt.store(attempt, Ordering::Release);
         // the attempt before may have been told to end, and have died with its worker
         if attempt > 1 {
             self.shared.bell.notify_one();
         }
+    }
+
+    /// The start was taken back.
+    pub(crate) fn attempt_is_undone(&self) {
+        self.shared.attempt.store(0, Ordering::Release);
     }
 
     /// What ends the script.
@@ -154,8 +158,11 @@ impl Shared {
 
     /// Reads the record; says whether the fence is lost. A store that is away decides nothing.
     async fn look(&self) -> bool {
-        let Some(attempt) = self.attempt.get() else { return false };
-        match self.records.renew(&self.job.workspace, self.job.id, *attempt).await {
+        let attempt = self.attempt.load(Ordering::Acquire);
+        if attempt == 0 {
+            return false;
+        }
+        match self.records.renew(&self.job.workspace, self.job.id, attempt).await {
             Ok(Renewal::Go) | Err(_) => false,
             Ok(Renewal::Canceled(request)) => {
                 // the first request is the one the result names

@@ -106,6 +106,18 @@ impl Records {
         start_answer(&answer, exhausted)
     }
 
+    /// Takes a start back that led to nothing, so that no attempt is spent; whether it was still
+    /// the one that counts. Afterwards the job is queued, and may be started again.
+    ///
+    /// # Errors
+    /// The store is away; nothing is known, and the same call may be repeated.
+    pub async fn undo_start(&self, job: &Job, attempt: u32, nonce: &str) -> Result<bool, StoreError> {
+        let mut script =
+            JobKeys::new(&job.workspace, Some(&job.path), job.id).invoke(&self.scripts.undo_start);
+        script.arg(job.id.to_string()).arg(attempt).arg(nonce);
+        self.invoke(&script).await
+    }
+
     /// Records the end, if this attempt still holds the fence and none was recorded.
     ///
     /// # Errors

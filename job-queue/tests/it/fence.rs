@@ -50,6 +50,27 @@ async fn attempts_are_counted_and_a_repeated_call_counts_once() {
 }
 
 #[tokio::test]
+async fn a_start_taken_back_spends_no_attempt_and_only_its_own() {
+    let (_valkey, records, worker) = store().await;
+    let job = job("bash");
+    let first = nonce();
+    assert_eq!(attempt_of(&start(&records, &job, &worker, &first).await), 1);
+    assert!(!records.undo_start(&job, 1, &nonce()).await.unwrap(), "somebody else's start");
+    assert!(!records.undo_start(&job, 2, &first).await.unwrap(), "another attempt");
+    assert!(records.undo_start(&job, 1, &first).await.unwrap());
+    assert!(!records.undo_start(&job, 1, &first).await.unwrap(), "once is enough");
+    let record = records.get(&job.workspace, job.id).await.unwrap().unwrap();
+    assert_eq!((record.state, record.attempt), (JobState::Queued, 0));
+    assert_eq!(records.renew(&job.workspace, job.id, 1).await.unwrap(), Renewal::Fenced);
+    // the same call, late: it is a start of its own now
+    assert_eq!(attempt_of(&start(&records, &job, &worker, &first).await), 1);
+    finish(&records, &job, 1, &success("1")).await;
+    assert!(!records.undo_start(&job, 1, &first).await.unwrap(), "an end stays");
+    let record = records.get(&job.workspace, job.id).await.unwrap().unwrap();
+    assert_eq!((record.state, record.attempt), (JobState::Ended(Outcome::Success), 1));
+}
+
+#[tokio::test]
 async fn one_delivery_too_many_ends_the_job_in_one_step() {
     let (_valkey, records, worker) = store().await;
     let job = job("bash");

@@ -1,5 +1,4 @@
-//! All that a script needs before it may start. Whatever may be away is asked here, so that
-//! waiting for it spends no attempt; and what needs no answer is done in the meantime.
+//! What a script needs before it may start, and where each part comes from.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,13 +24,18 @@ pub(super) struct Ready {
 /// What came of preparing: it can be started, or the job cannot run for this reason.
 pub(super) type Preparation = Result<Ready, JobError>;
 
-/// Prepares the attempt that is likely to come. None when the job is not ours any more.
-pub(super) async fn prepare(
+/// What is to run, before anything was made for it.
+pub(super) struct Plan {
+    script: Arc<Script>,
+    pub(super) limits: Limits,
+}
+
+/// The version and its arguments. None when the job is not ours any more.
+pub(super) async fn plan(
     worker: &Worker,
     keeper: &Keeper,
     job: &Job,
-    attempt: u32,
-) -> Option<Preparation> {
+) -> Option<Result<(Plan, Invocation), JobError>> {
     let script = ask(keeper, "catalog", || worker.catalog.script(&job.workspace, job.hash)).await;
     let script = match unless_lost(script)? {
         Ok(Some(script)) => script,
@@ -46,14 +50,18 @@ pub(super) async fn prepare(
         Err(error) => return Some(Err(error)),
     };
     let limits = limits(worker, &script);
-    let files = worker.executor.prepare(invocation(job, &script, args, limits));
-    // the files are written while auth-service works, so the question goes out first
-    let files = async {
-        tokio::task::yield_now().await;
-        files.await
-    };
-    let (token, files) = tokio::join!(token(worker, keeper, job, attempt, limits.timeout), files);
-    Some(token?.and_then(|token| Ok(Ready { script, files: files?, token, limits })))
+    let invocation = invocation(job, &script, args, limits);
+    Some(Ok((Plan { script, limits }, invocation)))
+}
+
+/// All of it together.
+pub(super) fn ready(
+    plan: Plan,
+    files: Result<Prepared, JobError>,
+    token: Result<String, JobError>,
+) -> Preparation {
+    let Plan { script, limits } = plan;
+    Ok(Ready { script, token: token?, files: files?, limits })
 }
 
 /// The attempt was guessed from NATS's count, which is not ours: when it was another, the
@@ -74,7 +82,8 @@ pub(super) async fn retoken(
     }
 }
 
-async fn token(
+/// Asks for as long as the job is ours.
+pub(super) async fn token(
     worker: &Worker,
     keeper: &Keeper,
     job: &Job,
@@ -85,10 +94,13 @@ async fn token(
     match issued {
         Ok(token) => Some(Ok(token)),
         Err(GaveUp::NotOurs) => None,
-        Err(GaveUp::Failed(status)) => {
-            Some(Err(cannot_run(&format!("the job may not run: {}", status.message()))))
-        }
+        Err(GaveUp::Failed(status)) => Some(Err(refused(&status))),
     }
+}
+
+/// auth-service said no.
+pub(super) fn refused(status: &tonic::Status) -> JobError {
+    cannot_run(&format!("the job may not run: {}", status.message()))
 }
 
 /// An answer, the reason why the job cannot run, or none when it is not ours any more.

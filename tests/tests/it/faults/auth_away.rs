@@ -19,7 +19,8 @@ async fn whoami(client: &Client) -> u16 {
 
 #[tokio::test]
 async fn known_tokens_go_on_for_30_s_and_jobs_wait() {
-    let system = System::start().gateways(2).slots(1).lease("2s").await;
+    // one worker: it has seen auth-service answer, and so counts on it for the next job
+    let system = System::start().gateways(2).workers(1).slots(1).lease("2s").await;
     let (stage, admin) = (Stage::set(&system).await, system.client());
     let make = async || admin.with_token(&admin.make_token(json!({"label": "x"})).await);
     let (known, unknown) = (make().await, make().await);
@@ -44,6 +45,9 @@ async fn known_tokens_go_on_for_30_s_and_jobs_wait() {
     figure(&format!("the job that waited ended {:?} after auth-service was back", back.elapsed()));
     assert_eq!((&admin.get(&job).await["attempt"], stage.runs_of(&job)), (&json!(1), 1));
     assert_eq!((whoami(&unknown).await, whoami(&known).await), (200, 200));
+    let lines = system.worker(0).log_lines();
+    let undone = lines.iter().any(|line| line.to_string().contains("without an attempt"));
+    assert!(undone, "its start was taken back");
 }
 
 /// How long after its use the token is still good; nothing but 200 and then 503 may come.

@@ -1,0 +1,112 @@
+//! From a delivery to a script that may start: what it needs, and an attempt that is counted.
+//! Whoever is away is waited for without spending an attempt.
+//!
+//! Token, files and start need nothing of each other, so they are asked for at once, as long as
+//! auth-service is known to answer. Should it not answer after all, the start is taken back.
+
+use job_queue::{Job, StartAnswer, StartRequest};
+use uuid::Uuid;
+
+use super::preparation::{Plan, Preparation, plan, ready, refused, token};
+use crate::execute::{Invocation, JobError, Prepared};
+use crate::keeper::Keeper;
+use crate::patience::{GaveUp, Transient, ask};
+use crate::serve::Worker;
+
+/// A start that has its answer.
+pub(super) struct Begun {
+    pub(super) answer: StartAnswer,
+    /// Of use only if the answer is to run.
+    pub(super) preparation: Preparation,
+}
+
+/// None when the job is not ours any more.
+pub(super) async fn begin(worker: &Worker, keeper: &Keeper, job: &Job, guess: u32) -> Option<Begun> {
+    let (plan, invocation) = match plan(worker, keeper, job).await? {
+        Ok(planned) => planned,
+        Err(error) => {
+            let answer = start(worker, keeper, job, &nonce()).await?;
+            return Some(Begun { answer, preparation: Err(error) });
+        }
+    };
+    let files = files(worker, invocation);
+    if worker.tokens.answers() {
+        at_once(worker, keeper, job, guess, plan, files).await
+    } else {
+        let (token, files) = tokio::join!(token(worker, keeper, job, guess, plan.limits.timeout), files);
+        in_order(worker, keeper, job, ready(plan, files, token?)).await
+    }
+}
+
+/// The files are written while others work, so their questions go out first.
+async fn files(worker: &Worker, invocation: Invocation) -> Result<Prepared, JobError> {
+    tokio::task::yield_now().await;
+    worker.executor.prepare(invocation).await
+}
+
+async fn in_order(worker: &Worker, keeper: &Keeper, job: &Job, preparation: Preparation) -> Option<Begun> {
+    let answer = start(worker, keeper, job, &nonce()).await?;
+    Some(Begun { answer, preparation })
+}
+
+async fn at_once(
+    worker: &Worker,
+    keeper: &Keeper,
+    job: &Job,
+    guess: u32,
+    plan: Plan,
+    files: impl Future<Output = Result<Prepared, JobError>>,
+) -> Option<Begun> {
+    let nonce = nonce();
+    let issued = worker.tokens.issue(job, guess, plan.limits.timeout);
+    let (issued, answer, files) = tokio::join!(issued, start(worker, keeper, job, &nonce), files);
+    let answer = answer?;
+    match (issued, &answer) {
+        (Err(status), StartAnswer::Run { attempt, .. }) if status.is_transient() => {
+            tracing::warn!(error = %status, "waiting for auth-service, without an attempt");
+            undo(worker, keeper, job, *attempt, &nonce).await?;
+            let token = token(worker, keeper, job, guess, plan.limits.timeout).await?;
+            in_order(worker, keeper, job, ready(plan, files, token)).await
+        }
+        (issued, _) => {
+            let token = issued.map_err(|status| refused(&status));
+            Some(Begun { answer, preparation: ready(plan, files, token) })
+        }
+    }
+}
+
+fn nonce() -> String {
+    Uuid::new_v4().to_string()
+}
+
+/// Counts an attempt and moves the fence to it, unless the job has ended.
+async fn start(worker: &Worker, keeper: &Keeper, job: &Job, nonce: &str) -> Option<StartAnswer> {
+    let first_log = format!("job={} tag={} worker={}\n", job.id, job.tag, worker.id);
+    let request = StartRequest {
+        job,
+        worker: &worker.id,
+        nonce,
+        max_attempts: worker.config.max_attempts,
+        first_log: &first_log,
+    };
+    let answer = ask(keeper, "run store", || worker.records.start(&request)).await;
+    let answer = answer.map_err(|gave_up| unusable(job, &gave_up)).ok()?;
+    if let StartAnswer::Run { attempt, .. } = &answer {
+        keeper.attempt_is(*attempt);
+    }
+    Some(answer)
+}
+
+async fn undo(worker: &Worker, keeper: &Keeper, job: &Job, attempt: u32, nonce: &str) -> Option<()> {
+    // from now on the record does not name us, and that is no reason to let the job go
+    keeper.attempt_is_undone();
+    let undone = ask(keeper, "run store", || worker.records.undo_start(job, attempt, nonce)).await;
+    undone.map_err(|gave_up| unusable(job, &gave_up)).ok().map(drop)
+}
+
+/// Says why a store that is there is of no use.
+pub(super) fn unusable(job: &Job, gave_up: &GaveUp<job_queue::StoreError>) {
+    if let GaveUp::Failed(error) = gave_up {
+        tracing::error!(job.id = %job.id, %error, "the run store gave an unusable answer");
+    }
+}
