@@ -158,7 +158,7 @@ impl DataServer {
     /// # Panics
     /// It does not run.
     pub fn pause(&self) {
-        self.slot().as_ref().expect("the server runs").signal(Signal::STOP);
+        self.slot().as_ref().expect("the server runs").pause();
     }
 
     /// SIGCONT.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, waitpid};
 
 use crate::waiting::eventually;
 
@@ -70,6 +70,16 @@ impl Process {
     /// It has ended.
     pub fn signal(&self, signal: Signal) {
         kill_process(pid(self.child.id()), signal).expect("the process runs");
+    }
+
+    /// SIGSTOP; returns when every thread has stopped, which takes a moment: until then it answers.
+    ///
+    /// # Panics
+    /// It has ended.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+        let state = waitpid(Some(pid(self.child.id())), WaitOptions::UNTRACED).expect("it is our child");
+        assert!(state.is_some_and(|(_, status)| status.stopped()), "it did not stop: {state:?}");
     }
 
     /// Sends a signal to its whole group, as a terminal does.

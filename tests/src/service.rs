@@ -191,7 +191,7 @@ impl Service {
     /// # Panics
     /// It does not run.
     pub fn pause(&self) {
-        self.slot().as_ref().expect("the service runs").process.signal(Signal::STOP);
+        self.slot().as_ref().expect("the service runs").process.pause();
     }
 
     /// SIGCONT.

@@ -176,7 +176,9 @@ async fn children_and_grandchildren_end_with_their_job() {
             assert!(!alive(pid), "{name}: process {pid} is left");
         }
     }
-    assert_eq!(std::fs::read_dir(system.folder().join("work-0/jobs")).map_or(0, Iterator::count), 0);
+    let folders = || std::fs::read_dir(system.folder().join("work-0/jobs")).expect("the work folder").count();
+    let gone = async || (folders() == 0).then_some(());
+    eventually("the end of the jobs' folders", Duration::from_secs(60), gone).await;
 }
 
 #[tokio::test]

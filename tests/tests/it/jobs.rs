@@ -205,6 +205,7 @@ async fn a_script_is_told_who_it_is_and_nothing_of_the_worker() {
     }
     let names: Vec<&String> = env.as_object().unwrap().keys().collect();
     assert!(!names.iter().any(|name| name.starts_with("HOOKMILL")), "{names:?}");
-    let folder = result[1].as_str().unwrap();
-    assert!(!std::path::Path::new(folder).exists(), "{folder} is thrown away");
+    let folder = std::path::Path::new(result[1].as_str().unwrap());
+    let gone = async || (!folder.exists()).then_some(());
+    eventually("the end of the job's folder", Duration::from_secs(60), gone).await;
 }
