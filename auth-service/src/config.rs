@@ -24,7 +24,7 @@ pub struct Config {
     pub gateway_credential: Secret<String>,
     /// What workers prove themselves with.
     pub worker_credential: Secret<String>,
-    /// The Ed25519 key of grants and job tokens, base64 of PKCS#8 or of a 32-byte seed.
+    /// The key that signs grants and job tokens: base64 of 32 random bytes or more.
     pub signing_key: Secret<String>,
 }
 
@@ -39,10 +39,8 @@ impl FromValues for Config {
                 .secret("gateway-credential", "what gateways prove themselves with, 32 characters or more"),
             worker_credential: v
                 .secret("worker-credential", "what workers prove themselves with, 32 characters or more"),
-            signing_key: v.secret(
-                "signing-key",
-                "Ed25519 key of grants and job tokens: base64 of PKCS#8 or a 32-byte seed",
-            ),
+            signing_key: v
+                .secret("signing-key", "signs grants and job tokens: base64 of 32 random bytes or more"),
         };
         config.check(v);
         config
@@ -56,7 +54,8 @@ impl Config {
         v.check(long(&self.worker_credential), "worker-credential is shorter than 32 characters");
         let distinct = self.gateway_credential.expose() != self.worker_credential.expose();
         v.check(distinct, "gateway-credential and worker-credential are the same");
-        let usable = Signer::from_base64(self.signing_key.expose()).is_ok();
-        v.check(usable, "signing-key is not the base64 of an Ed25519 key (PKCS#8, or a seed of 32 bytes)");
+        if let Err(invalid) = Signer::from_base64(self.signing_key.expose()) {
+            v.check(false, &invalid.to_string());
+        }
     }
 }

@@ -5,7 +5,7 @@ use catalog::now_ms;
 use prost::Message;
 use proto::auth::{Grant, Identity, SignedGrant};
 
-use crate::signing::Signer;
+use crate::signing::{Purpose, Signer};
 
 /// The only version of grants there is.
 const SCHEMA_VERSION: u32 = 1;
@@ -22,13 +22,13 @@ pub(crate) fn sign(signer: &Signer, identity: &Identity) -> SignedGrant {
         issued_at_ms: now_ms(),
     };
     let grant = grant.encode_to_vec();
-    let signature = signer.sign(&grant);
+    let signature = signer.sign(Purpose::Grant, &grant);
     SignedGrant { grant, signature }
 }
 
 /// The grant, if this instance signed it.
 pub(crate) fn verify(signer: &Signer, presented: &SignedGrant) -> Option<Grant> {
-    if !signer.verifies(&presented.grant, &presented.signature) {
+    if !signer.verifies(Purpose::Grant, &presented.grant, &presented.signature) {
         return None;
     }
     let grant = Grant::decode(presented.grant.as_slice()).ok()?;
@@ -64,7 +64,7 @@ mod tests {
     fn another_version_is_refused() {
         let signer = test_signer(1);
         let grant = Grant { schema_version: 2, ..Grant::default() }.encode_to_vec();
-        let signature = signer.sign(&grant);
+        let signature = signer.sign(Purpose::Grant, &grant);
         assert!(verify(&signer, &SignedGrant { grant, signature }).is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! Job tokens: `jwt_` and a JWS in compact form, signed by Ed25519. They stand for one
+//! Job tokens: `jwt_` and a JWS in compact form (HS256). They stand for one
 //! attempt of one job and live little longer than it; whether that attempt is still
 //! the running one is for the gateway to check.
 
@@ -8,11 +8,11 @@ use proto::bearer::JOB_TOKEN_PREFIX;
 use serde::{Deserialize, Serialize};
 
 use crate::refusal::Refusal;
-use crate::signing::Signer;
+use crate::signing::{Purpose, Signer};
 
 const ISSUER: &str = "hookmill";
 /// The one header there is: a token that says anything else is not ours.
-const HEADER: &str = r#"{"alg":"EdDSA","typ":"JWT"}"#;
+const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 /// Longer than any token made here.
 const MAX_TOKEN_BYTES: usize = 4096;
 
@@ -57,7 +57,7 @@ pub(crate) fn make(signer: &Signer, claims: &Claims) -> Result<String, serde_jso
     let header = URL_SAFE_NO_PAD.encode(HEADER);
     let body = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims)?);
     let message = format!("{header}.{body}");
-    let signature = URL_SAFE_NO_PAD.encode(signer.sign(message.as_bytes()));
+    let signature = URL_SAFE_NO_PAD.encode(signer.sign(Purpose::JobToken, message.as_bytes()));
     Ok(format!("{JOB_TOKEN_PREFIX}{message}.{signature}"))
 }
 
@@ -75,7 +75,8 @@ fn authentic(signer: &Signer, token: &str) -> Option<Claims> {
     let (message, signature) = jws.rsplit_once('.')?;
     let (header, body) = message.split_once('.')?;
     let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-    let ours = header == URL_SAFE_NO_PAD.encode(HEADER) && signer.verifies(message.as_bytes(), &signature);
+    let ours = header == URL_SAFE_NO_PAD.encode(HEADER)
+        && signer.verifies(Purpose::JobToken, message.as_bytes(), &signature);
     let body = ours.then(|| URL_SAFE_NO_PAD.decode(body).ok()).flatten()?;
     serde_json::from_slice(&body).ok().filter(|claims: &Claims| claims.iss == ISSUER)
 }
@@ -124,9 +125,9 @@ mod tests {
     fn no_other_algorithm() {
         let signer = test_signer(1);
         let body = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&claims()).unwrap());
-        for header in [r#"{"alg":"none"}"#, r#"{"typ":"JWT","alg":"EdDSA"}"#] {
+        for header in [r#"{"alg":"none"}"#, r#"{"typ":"JWT","alg":"HS256"}"#] {
             let message = format!("{}.{body}", URL_SAFE_NO_PAD.encode(header));
-            let signature = URL_SAFE_NO_PAD.encode(signer.sign(message.as_bytes()));
+            let signature = URL_SAFE_NO_PAD.encode(signer.sign(Purpose::JobToken, message.as_bytes()));
             assert!(verify(&signer, &format!("jwt_{message}.{signature}"), 0).is_err(), "{header}");
             assert!(verify(&signer, &format!("jwt_{message}."), 0).is_err(), "{header}");
         }

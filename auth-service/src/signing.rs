@@ -1,39 +1,61 @@
-//! The instance's one signing key. Only auth-service holds it: grants and job tokens
-//! are both made and checked here.
+//! The instance's one signing key. Only auth-service holds it, and what it signs, grants and job
+//! tokens, only auth-service checks: so the signatures are MACs, a thirtieth of the price of a
+//! public-key signature, which every job would wait for (`docs/adr/0007-grants-and-job-tokens-are-macs.md`).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ring::signature::Ed25519KeyPair;
-use subtle::ConstantTimeEq;
+use ring::hmac::{self, HMAC_SHA256};
 
-/// Signs and verifies by Ed25519.
-pub(crate) struct Signer(Ed25519KeyPair);
+/// The shortest key, in bytes: as long as the digest (RFC 7518, 3.2).
+const MIN_KEY_BYTES: usize = 32;
+
+/// Signs and verifies by HMAC with SHA-256.
+pub(crate) struct Signer {
+    grants: hmac::Key,
+    job_tokens: hmac::Key,
+}
+
+/// What is signed: each has a key of its own, so that no signature is good for the other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    /// A grant in a job's envelope.
+    Grant,
+    /// The token of one attempt.
+    JobToken,
+}
 
 /// The text is not a usable key; nothing of it is repeated.
 #[derive(Debug, thiserror::Error)]
-#[error("the signing key is not the base64 of an Ed25519 key (PKCS#8, or a seed of 32 bytes)")]
+#[error("signing-key is not the base64 of 32 random bytes or more")]
 pub(crate) struct InvalidKey;
 
 impl Signer {
-    /// The key of its base64 form: PKCS#8, or a seed of 32 bytes.
+    /// The key of its base64 form.
     pub(crate) fn from_base64(text: &str) -> Result<Self, InvalidKey> {
         let bytes = STANDARD.decode(text.trim()).map_err(|_| InvalidKey)?;
-        let pair = match bytes.len() {
-            32 => Ed25519KeyPair::from_seed_unchecked(&bytes),
-            _ => Ed25519KeyPair::from_pkcs8_maybe_unchecked(&bytes),
-        };
-        pair.map(Self).map_err(|_| InvalidKey)
+        if bytes.len() < MIN_KEY_BYTES {
+            return Err(InvalidKey);
+        }
+        let root = hmac::Key::new(HMAC_SHA256, &bytes);
+        // HMAC is a PRF, so one call makes a key for each label (NIST SP 800-108, one block)
+        let derived = |label: &[u8]| hmac::Key::new(HMAC_SHA256, hmac::sign(&root, label).as_ref());
+        Ok(Self { grants: derived(b"hookmill grant 1"), job_tokens: derived(b"hookmill job token 1") })
     }
 
-    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
-        self.0.sign(message).as_ref().to_vec()
+    pub(crate) fn sign(&self, purpose: Purpose, message: &[u8]) -> Vec<u8> {
+        hmac::sign(self.key(purpose), message).as_ref().to_vec()
     }
 
-    /// Only we check what we signed, so the signature is made again and compared: there is one
-    /// for each message (RFC 8032, 5.1.6), and making it takes a third of the time of a check by
-    /// the public key, which every job would wait for.
-    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.0.sign(message).as_ref().ct_eq(signature).into()
+    /// Whether we signed this, compared in constant time.
+    pub(crate) fn verifies(&self, purpose: Purpose, message: &[u8], signature: &[u8]) -> bool {
+        hmac::verify(self.key(purpose), message, signature).is_ok()
+    }
+
+    fn key(&self, purpose: Purpose) -> &hmac::Key {
+        match purpose {
+            Purpose::Grant => &self.grants,
+            Purpose::JobToken => &self.job_tokens,
+        }
     }
 }
 
@@ -44,28 +66,34 @@ pub(crate) fn test_signer(seed: u8) -> Signer {
 
 #[cfg(test)]
 mod tests {
-    use ring::signature::{ED25519, KeyPair, UnparsedPublicKey};
-
     use super::*;
 
     #[test]
-    fn keys_in_both_forms() {
-        let random = ring::rand::SystemRandom::new();
-        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&random).unwrap();
-        let signer = Signer::from_base64(&STANDARD.encode(pkcs8.as_ref())).unwrap();
-        let signature = signer.sign(b"text");
-        assert!(signer.verifies(b"text", &signature));
-        assert!(!signer.verifies(b"Text", &signature));
-        assert!(!test_signer(7).verifies(b"text", &signature));
-        assert!(!signer.verifies(b"text", &signature[..63]) && !signer.verifies(b"text", b""));
-        // anybody else's check by the public key agrees
-        let public = UnparsedPublicKey::new(&ED25519, signer.0.public_key().as_ref());
-        public.verify(b"text", &signature).unwrap();
+    fn only_our_key_and_only_for_its_purpose() {
+        let signer = test_signer(1);
+        let signature = signer.sign(Purpose::Grant, b"text");
+        assert!(signer.verifies(Purpose::Grant, b"text", &signature));
+        assert!(!signer.verifies(Purpose::JobToken, b"text", &signature));
+        assert!(!signer.verifies(Purpose::Grant, b"Text", &signature));
+        assert!(!test_signer(7).verifies(Purpose::Grant, b"text", &signature));
+        assert!(!signer.verifies(Purpose::Grant, b"text", &signature[..31]));
+        assert!(!signer.verifies(Purpose::Grant, b"text", b""));
+    }
+
+    /// Computed by Python: `h = lambda k, m: hmac.new(k, m, "sha256").digest()`, then
+    /// `h(h(bytes([1] * 32), b"hookmill grant 1"), b"text").hex()`.
+    #[test]
+    fn anybody_else_with_the_key_agrees() {
+        let signature = test_signer(1).sign(Purpose::Grant, b"text");
+        assert_eq!(
+            hex::encode(signature),
+            "dd1ebe414349192b47714e5b609873e319626c70babdf6dde1ea7cd7c7b72819"
+        );
     }
 
     #[test]
     fn what_is_no_key() {
-        for text in ["", "x", "AAAA", &STANDARD.encode([0; 31]), &STANDARD.encode([0; 33])] {
+        for text in ["", "x", "AAAA", &STANDARD.encode([0; 31]), "not base64 but long enough for a key…"] {
             assert!(Signer::from_base64(text).is_err(), "{text}");
         }
     }

@@ -78,7 +78,7 @@ pub struct CallerInfo {
 pub struct Grant {
     /// Serialised `hookmill.auth.v1.Grant`.
     pub grant: Bytes,
-    /// Ed25519 over it.
+    /// The HMAC over it.
     pub signature: Bytes,
 }
 

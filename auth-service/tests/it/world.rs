@@ -11,6 +11,7 @@ use proto::auth::{
     RevokeTokenRequest, SignedGrant, TokenInfo,
 };
 use proto::{Bearer, TokenId, WorkspaceId};
+use ring::hmac;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
@@ -228,9 +229,10 @@ impl Service {
 
 /// What the service's own key makes of a grant.
 pub(crate) fn sign(grant: &proto::auth::Grant) -> SignedGrant {
-    let pair = ring::signature::Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let hmac =
+        |key: &[u8], text: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text).as_ref().to_vec();
     let grant = prost::Message::encode_to_vec(grant);
-    let signature = pair.sign(&grant).as_ref().to_vec();
+    let signature = hmac(&hmac(&[7; 32], b"hookmill grant 1"), &grant);
     SignedGrant { grant, signature }
 }
 

@@ -115,7 +115,7 @@ impl Credentials {
         self.service.get(service).map_or("", String::as_str)
     }
 
-    /// The seed of auth-service's Ed25519 key: 32 bytes in base64.
+    /// What auth-service signs with: 32 random bytes in base64.
     pub fn signing_key(&self) -> &str {
         &self.signing_key
     }

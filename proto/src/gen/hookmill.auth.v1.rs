@@ -69,7 +69,7 @@ pub struct JobBinding {
     #[prost(string, tag = "4")]
     pub username: ::prost::alloc::string::String,
 }
-/// Serialised Grant and the Ed25519 signature of auth-service over it.
+/// Serialised Grant and the signature of auth-service over it, an HMAC.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SignedGrant {
     #[prost(bytes = "vec", tag = "1")]
