@@ -60,9 +60,12 @@ async fn observe(request: Request, next: Next) -> Response {
     continue_trace(&span, request.headers());
     let response = next.run(request).instrument(span.clone()).await;
     let (status, elapsed) = (response.status().as_u16(), started.elapsed());
-    span.record("http.response.status_code", status);
-    span.in_scope(|| tracing::info!(duration_ms = elapsed.as_secs_f64() * 1e3, "request answered"));
-    let labels = [("method", method.to_string()), ("route", route), ("code", status.to_string())];
-    metrics::histogram!("http_server_request_duration_seconds", &labels).record(elapsed.as_secs_f64());
+    // by a task of its own: the caller does not wait for our log
+    tokio::spawn(async move {
+        span.record("http.response.status_code", status);
+        span.in_scope(|| tracing::info!(duration_ms = elapsed.as_secs_f64() * 1e3, "request answered"));
+        let labels = [("method", method.to_string()), ("route", route), ("code", status.to_string())];
+        metrics::histogram!("http_server_request_duration_seconds", &labels).record(elapsed.as_secs_f64());
+    });
     response
 }

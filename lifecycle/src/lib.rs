@@ -3,6 +3,7 @@
 //! configuration and a [`Process`].
 
 pub mod admin;
+mod allocator;
 pub mod config;
 pub mod listen;
 mod process;

@@ -161,7 +161,8 @@ async fn work(worker: &Arc<Worker>, mut deliveries: mpsc::UnboundedReceiver<Deli
     let attempts = TaskTracker::new();
     while let Some(delivery) = deliveries.recv().await {
         let worker = worker.clone();
-        let attempt = async move { attempt::handle(&worker, delivery).await };
+        // on the heap from the start: it is several kilobytes, and is handed on a few times
+        let attempt = Box::pin(async move { attempt::handle(&worker, delivery).await });
         process.spawn("attempt", attempts.track_future(attempt));
     }
     attempts.close();

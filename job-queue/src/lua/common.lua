@@ -17,18 +17,20 @@ end
 local function finish(id, state, result, ended_us, retention_s, ...)
   redis.call('HSET', KEYS[1], 'state', state, 'ended_us', ended_us, 'result_len', #result, ...)
   redis.call('SET', KEYS[5], result, 'EX', retention_s)
-  for _, key in ipairs({KEYS[1], KEYS[6], KEYS[7], KEYS[3]}) do
-    redis.call('EXPIRE', key, retention_s)
-  end
+  redis.call('EXPIRE', KEYS[1], retention_s)
+  redis.call('EXPIRE', KEYS[6], retention_s)
+  redis.call('EXPIRE', KEYS[7], retention_s)
   redis.call('ZREM', KEYS[4], id)
-  local oldest = string.format('(%.0f', tonumber(ended_us) - tonumber(retention_s) * 1000000)
-  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', oldest)
-  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', oldest)
 end
 
-local function index(id, created_us)
-  redis.call('ZADD', KEYS[2], created_us, id)
-  redis.call('ZADD', KEYS[3], created_us, id)
-  -- an earlier job's end may have given the path's index an expiry this one would outlive
-  redis.call('PERSIST', KEYS[3])
+-- Removes the rows of the listings that are older by the retention, and adds a job's: here, because
+-- a caller waits for an end, and for nothing but the token at a start. A path's index goes when nothing
+-- was added to it for so long.
+local function index(id, created_us, now_us, retention_s)
+  local oldest = string.format('(%.0f', tonumber(now_us) - tonumber(retention_s) * 1000000)
+  for _, key in ipairs({KEYS[2], KEYS[3]}) do
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', oldest)
+    redis.call('ZADD', key, created_us, id)
+  end
+  redis.call('EXPIRE', KEYS[3], retention_s)
 end

@@ -9,7 +9,7 @@ if got[1] == 'running' and got[2] == ARGV[2] then
   return {'run', got[3], got[4] or '0'}
 end
 local attempt = tonumber(got[3] or '0') + 1
-index(ARGV[1], ARGV[6])
+index(ARGV[1], ARGV[6], ARGV[4], ARGV[12])
 if ARGV[7] ~= '' then redis.call('SET', KEYS[7], ARGV[7]) end
 if attempt > tonumber(ARGV[8]) then
   finish(ARGV[1], 'failure', ARGV[11], ARGV[4], ARGV[12],

@@ -178,7 +178,7 @@ async fn a_cursor_outlives_its_row() {
 }
 
 #[tokio::test]
-async fn an_end_trims_what_is_older_than_the_retention() {
+async fn a_start_trims_what_is_older_than_the_retention() {
     let store = Store::start().await;
     let retention_us = i64::try_from(RETENTION.as_micros()).unwrap();
     let old = Job { created_us: job_queue::now_us() - 2 * retention_us, ..job("bash") };
@@ -187,11 +187,12 @@ async fn an_end_trims_what_is_older_than_the_retention() {
     for index in ["hm:{demo}:runs", "hm:{demo}:runs:f=2Fdemo=2Fhello"] {
         assert_eq!(redis.zcard::<_, i64>(index).await.unwrap(), 1, "{index}");
     }
-    store.end(&at(0)).await;
+    let new = at(0);
+    store.run(&new).await;
     for index in ["hm:{demo}:runs", "hm:{demo}:runs:f=2Fdemo=2Fhello"] {
         assert_eq!(redis.zcard::<_, i64>(index).await.unwrap(), 1, "{index}");
     }
-    assert_eq!(store.page(&running(true), None, 30).await.0, [old.id], "it still runs");
+    assert_eq!(store.page(&running(true), None, 30).await.0, [new.id, old.id], "it still runs");
 }
 
 #[tokio::test]

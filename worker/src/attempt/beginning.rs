@@ -38,9 +38,15 @@ pub(super) async fn begin(worker: &Worker, keeper: &Keeper, job: &Job, guess: u3
     }
 }
 
+/// Tasks of a client that a question passes before it is on its way: tonic's buffer, the HTTP/2
+/// connection, and one that wakes the asker in between.
+const TASKS_OF_A_CLIENT: usize = 3;
+
 /// The files are written while others work, so their questions go out first.
 async fn files(worker: &Worker, invocation: Invocation) -> Result<Prepared, JobError> {
-    tokio::task::yield_now().await;
+    for _ in 0..TASKS_OF_A_CLIENT {
+        tokio::task::yield_now().await;
+    }
     worker.executor.prepare(invocation).await
 }
 

@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
-const READ_BYTES: usize = 64 * 1024;
+/// A quarter of what a pipe holds: every job has a buffer, and few write that much.
+const READ_BYTES: usize = 16 * 1024;
 
 /// The pipes of one script.
 pub(super) struct Pipes<R> {
