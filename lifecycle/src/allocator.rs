@@ -1,4 +1,4 @@
-//! The allocator of every program of ours.
+//! The allocator of every service of ours.
 
 use mimalloc::MiMalloc;
 

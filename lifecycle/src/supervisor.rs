@@ -1,6 +1,6 @@
 //! Child processes that cannot outlive us: every script and every service of
-//! `hookmill up` is started by a supervisor of its own, a small single-threaded process (the
-//! `supervisor` crate). It is subreaper of all that the command starts and ends everything when
+//! `hookmill up` is started by a supervisor that has no other command at that time, a small
+//! single-threaded process (the `supervisor` crate). It is subreaper of all that the command starts and ends everything when
 //! the command ends, when it is told to, or when its socket to us closes, which also happens
 //! when we are killed.
 //!

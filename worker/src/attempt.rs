@@ -59,8 +59,10 @@ pub(crate) async fn handle(worker: &Worker, delivery: Delivery) {
             None
         }
     };
-    drop(slot);
     if let Some(leftovers) = leftovers {
+        // as many as there are slots: whoever writes faster than we remove waits with its slot
+        let _sweep = worker.sweeps.acquire().await;
+        drop(slot);
         tokio::time::sleep(SWEEP_AFTER).await;
         leftovers.remove().await;
     }
@@ -97,7 +99,7 @@ async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i6
     let guess = u32::try_from(delivered).unwrap_or(1).max(1);
     let Begun { answer, preparation } = begin(worker, keeper, job, guess).await?;
     let fence = match answer {
-        StartAnswer::Run { attempt, log_len } => Fence { attempt, log_len },
+        StartAnswer::Run { attempt, log_len, .. } => Fence { attempt, log_len },
         StartAnswer::Ended(end) | StartAnswer::Exhausted(end) => {
             return Some(Recorded { end, leftovers: None });
         }

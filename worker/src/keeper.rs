@@ -69,11 +69,11 @@ impl Keeper {
         Self { shared, kill, _end: end.drop_guard() }
     }
 
-    /// The attempt that holds the fence, from now on compared with the record.
-    pub(crate) fn attempt_is(&self, attempt: u32) {
+    /// The attempt that holds the fence, from now on compared with the record. `cancel_asked`: it
+    /// says already that somebody wants the job ended. The attempt before was told so, or nobody was.
+    pub(crate) fn attempt_is(&self, attempt: u32, cancel_asked: bool) {
         self.shared.attempt.store(attempt, Ordering::Release);
-        // the attempt before may have been told to end, and have died with its worker
-        if attempt > 1 {
+        if cancel_asked {
             self.shared.bell.notify_one();
         }
     }
@@ -170,6 +170,8 @@ impl Shared {
                 self.switch.fire(KillReason::Canceled);
                 false
             }
+            // the start was taken back meanwhile, and that is what the record says
+            Ok(Renewal::Fenced) if self.attempt.load(Ordering::Acquire) != attempt => false,
             Ok(Renewal::Fenced) => {
                 self.lose(KillReason::LeaseLost);
                 true

@@ -14,7 +14,7 @@ use job_queue::{
 use lifecycle::supervisor::Host;
 use lifecycle::{Latch, Process};
 use proto::{InstanceId, Tag};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -38,6 +38,8 @@ pub(crate) struct Worker {
     pub(crate) events: Events,
     pub(crate) tokens: JobTokens,
     pub(crate) watchlist: Watchlist,
+    /// Folders of ended jobs that are being removed.
+    pub(crate) sweeps: Semaphore,
     /// The grace is over: what still runs is handed back.
     pub(crate) abort: CancellationToken,
 }
@@ -106,6 +108,7 @@ async fn assemble(
         events: Events::new(broker.clone()),
         tokens: JobTokens::new(&config.auth_url, config.auth_credential.expose()).context("auth-url")?,
         watchlist: Watchlist::default(),
+        sweeps: Semaphore::new(config.slots.get()),
         abort: process.shutdown.abort_token().clone(),
         config,
         id,

@@ -69,10 +69,17 @@ async fn end(
     workspace: &WorkspaceId,
     id: JobId,
     request: &CancelRequest,
-    queued: Option<QueuedJob>,
+    mut queued: Option<QueuedJob>,
 ) -> ApiResult<CancelAnswer> {
-    let answer =
-        app.records.cancel(workspace, id, request, queued.as_ref().map(|queued| &queued.job)).await?;
+    let ask = async |queued: &Option<QueuedJob>| {
+        app.records.cancel(workspace, id, request, queued.as_ref().map(|queued| &queued.job)).await
+    };
+    let mut answer = ask(&queued).await?;
+    // it ran when we looked, and its start was taken back since: then its message is there
+    if answer == CancelAnswer::Absent && queued.is_none() {
+        queued = app.finder.find(workspace, id).await?;
+        answer = ask(&queued).await?;
+    }
     match &answer {
         CancelAnswer::Running(Some(worker)) => app.control.nudge(worker, workspace, id).await,
         CancelAnswer::Canceled(end) => {

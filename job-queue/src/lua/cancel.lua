@@ -8,6 +8,6 @@ if got[1] == 'running' then
 end
 if ARGV[5] == '' then return {'absent'} end
 redis.call('HSET', KEYS[1], 'envelope', ARGV[5], 'created_us', ARGV[6], 'cancel_by', ARGV[2], 'cancel_reason', ARGV[3])
-index(ARGV[1], ARGV[6], ARGV[4], ARGV[8])
+index(ARGV[1], ARGV[6], ARGV[8])
 finish(ARGV[1], 'canceled', ARGV[7], ARGV[4], ARGV[8])
 return {'canceled'}

@@ -23,14 +23,18 @@ local function finish(id, state, result, ended_us, retention_s, ...)
   redis.call('ZREM', KEYS[4], id)
 end
 
--- Removes the rows of the listings that are older by the retention, and adds a job's: here, because
--- a caller waits for an end, and for nothing but the token at a start. A path's index goes when nothing
--- was added to it for so long.
-local function index(id, created_us, now_us, retention_s)
+-- Makes a job a row of the listings. An index of a path that nobody trims goes by itself, one day.
+local function index(id, created_us, retention_s)
+  redis.call('ZADD', KEYS[2], created_us, id)
+  redis.call('ZADD', KEYS[3], created_us, id)
+  redis.call('EXPIRE', KEYS[3], retention_s, 'NX')
+end
+
+-- Removes the rows that are older by the retention, which is the workers' to say; done at a start, because
+-- at an end a caller waits. A path's index goes when no job of it has started for so long.
+local function trim(now_us, retention_s)
   local oldest = string.format('(%.0f', tonumber(now_us) - tonumber(retention_s) * 1000000)
-  for _, key in ipairs({KEYS[2], KEYS[3]}) do
-    redis.call('ZREMRANGEBYSCORE', key, '-inf', oldest)
-    redis.call('ZADD', key, created_us, id)
-  end
+  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', oldest)
+  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', oldest)
   redis.call('EXPIRE', KEYS[3], retention_s)
 end

@@ -1,15 +1,16 @@
 -- ARGV: 1 id, 2 nonce of this call, 3 worker, 4 now µs, 5 envelope, 6 created µs, 7 arguments,
 -- 8 attempts at most, 9 first log line, 10 its units, 11 result when exhausted, 12 retention s
-local got = redis.call('HMGET', KEYS[1], 'state', 'nonce', 'attempt', 'log_len')
+local got = redis.call('HMGET', KEYS[1], 'state', 'nonce', 'attempt', 'log_len', 'cancel_by')
 if terminal(got[1]) then
   return {'ended', got[1], redis.call('GET', KEYS[5]) or 'null'}
 end
 -- the same call again after a lost reply: the attempt it has already counted
 if got[1] == 'running' and got[2] == ARGV[2] then
-  return {'run', got[3], got[4] or '0'}
+  return {'run', got[3], got[4] or '0', got[5] or ''}
 end
 local attempt = tonumber(got[3] or '0') + 1
-index(ARGV[1], ARGV[6], ARGV[4], ARGV[12])
+trim(ARGV[4], ARGV[12])
+index(ARGV[1], ARGV[6], ARGV[12])
 if ARGV[7] ~= '' then redis.call('SET', KEYS[7], ARGV[7]) end
 if attempt > tonumber(ARGV[8]) then
   finish(ARGV[1], 'failure', ARGV[11], ARGV[4], ARGV[12],
@@ -20,4 +21,4 @@ local log_len = append_log(got[4], ARGV[9], ARGV[10])
 redis.call('HSET', KEYS[1], 'state', 'running', 'nonce', ARGV[2], 'worker', ARGV[3], 'started_us', ARGV[4],
   'attempt', attempt, 'envelope', ARGV[5], 'created_us', ARGV[6], 'log_len', log_len)
 redis.call('ZADD', KEYS[4], ARGV[4], ARGV[1])
-return {'run', attempt, log_len}
+return {'run', attempt, log_len, got[5] or ''}

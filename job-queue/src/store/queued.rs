@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::keys::JobKeys;
 use super::{Records, StoreError};
-use crate::model::{Args, Job, now_us};
+use crate::model::{Args, Job};
 
 /// Rows that may wait to be written; beyond it they are dropped and counted.
 const WAITING: usize = 10_000;
@@ -68,7 +68,7 @@ impl Records {
     async fn note_one(&self, job: &Job) -> Result<(), StoreError> {
         let mut script = JobKeys::new(&job.workspace, Some(&job.path), job.id).invoke(&self.scripts.queued);
         script.arg(job.id.to_string()).arg(job.encode_for_record()).arg(job.created_us);
-        script.arg(now_us()).arg(self.retention.as_secs());
+        script.arg(self.retention.as_secs());
         self.invoke::<i64>(&script).await.map(drop)
     }
 }

@@ -1,4 +1,4 @@
-//! The scripts that change a record: start, end, cancel; and what a renewal reads.
+//! The scripts that change a record: start, its undoing, end, cancel; and what a renewal reads.
 
 use bytes::Bytes;
 use proto::{InstanceId, JobId, WorkspaceId};
@@ -14,7 +14,7 @@ pub struct StartRequest<'a> {
     pub job: &'a Job,
     /// Who is about to run it.
     pub worker: &'a InstanceId,
-    /// New for every delivery: the same call repeated counts one attempt.
+    /// New for every start: the same call repeated counts one attempt.
     pub nonce: &'a str,
     /// Attempts at most; one more delivery ends the job as failed.
     pub max_attempts: u32,
@@ -31,6 +31,8 @@ pub enum StartAnswer {
         attempt: u32,
         /// Where the log ends now, in UTF-16 units: the next chunk goes there.
         log_len: u64,
+        /// Somebody has asked for its end, perhaps of an attempt before.
+        cancel_asked: bool,
     },
     /// It has ended already: repeat the after-effects and acknowledge.
     Ended(End),
@@ -213,7 +215,11 @@ fn inline_args(job: &Job) -> &[u8] {
 
 fn start_answer(answer: &[redis::Value], exhausted: End) -> Result<StartAnswer, StoreError> {
     match text(answer, 0)?.as_str() {
-        "run" => Ok(StartAnswer::Run { attempt: number(answer, 1)?, log_len: number(answer, 2)? }),
+        "run" => Ok(StartAnswer::Run {
+            attempt: number(answer, 1)?,
+            log_len: number(answer, 2)?,
+            cancel_asked: !text(answer, 3)?.is_empty(),
+        }),
         "ended" => end(answer).map(StartAnswer::Ended),
         "exhausted" => Ok(StartAnswer::Exhausted(exhausted)),
         other => Err(unexpected(other)),

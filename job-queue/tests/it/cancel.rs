@@ -2,7 +2,7 @@
 
 use futures::StreamExt;
 use job_queue::{CancelAnswer, End, JobState, Outcome, Renewal, StartAnswer, Waited, canceled_result};
-use proto::JobId;
+use proto::{InstanceId, JobId};
 use test_servers::within;
 
 use crate::stage::{Stage, eve, finish, job, nonce, soon, start, success, workspace};
@@ -68,6 +68,27 @@ async fn a_running_job_is_marked_and_its_worker_told() {
     finish(&worker.records, &job, attempt, &canceled()).await;
     delivery.lease.settle(&job, &canceled(), &worker.events).await;
     assert_eq!(gateway.records.end_of(&job.workspace, job.id).await.unwrap(), Some(canceled()));
+}
+
+#[tokio::test]
+async fn a_cancellation_outlives_a_start_that_was_taken_back() {
+    let stage = Stage::start().await;
+    let gateway = stage.gateway().await;
+    let (records, worker) = (stage.records(), InstanceId::random("worker"));
+    let (mut job, first) = (job("bash"), nonce());
+    gateway.publish(&mut job).await.unwrap();
+    let asked = |answer: StartAnswer| match answer {
+        StartAnswer::Run { attempt, cancel_asked, .. } => (attempt, cancel_asked),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(asked(start(&records, &job, &worker, &first).await), (1, false));
+    assert_eq!(gateway.cancel(&job).await, CancelAnswer::Running(Some(worker.clone())));
+    assert!(records.undo_start(&job, 1, &first).await.unwrap());
+    // whoever starts it next learns of it from the start itself, also when its answer was lost
+    let second = nonce();
+    for _ in 0..2 {
+        assert_eq!(asked(start(&records, &job, &worker, &second).await), (1, true));
+    }
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ async fn a_start_taken_back_spends_no_attempt_and_only_its_own() {
     let record = records.get(&job.workspace, job.id).await.unwrap().unwrap();
     assert_eq!((record.state, record.attempt), (JobState::Queued, 0));
     assert_eq!(records.renew(&job.workspace, job.id, 1).await.unwrap(), Renewal::Fenced);
-    // the same call, late: it is a start of its own now
+    // the same call, late: it is a start of its own now, and nobody has asked for its end
     assert_eq!(attempt_of(&start(&records, &job, &worker, &first).await), 1);
     finish(&records, &job, 1, &success("1")).await;
     assert!(!records.undo_start(&job, 1, &first).await.unwrap(), "an end stays");

@@ -244,6 +244,8 @@ async fn a_queued_row_is_listed_and_replaces_nothing() {
     let mut redis = store.redis().await;
     let left: i64 = redis.pttl(format!("hm:{{demo}}:job:{}", queued.id)).await.unwrap();
     assert_eq!(left, -1, "a queued row does not expire");
+    // its path's index does, should no worker ever come, and nobody's rows were trimmed for it
+    assert!(redis.pttl::<_, i64>("hm:{demo}:runs:f=2Fdemo=2Fhello").await.unwrap() > 0);
     // and it is no obstacle to what comes
     store.end(&queued).await;
     assert!(store.records.end_of(&workspace(), queued.id).await.unwrap().is_some());

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ::supervisor::kill_session;
 use ::supervisor::wire::{Exit, Order, Report, encode, take};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
@@ -72,7 +73,7 @@ pub struct Control {
     socket: UnixStream,
     buffer: Vec<u8>,
     group: Option<i32>,
-    /// Its command has ended, and nothing of it is left.
+    /// Its command has ended, nothing of it is left, and it takes another.
     idle: bool,
     child: Buried,
     // the starting thread must outlive what it started
@@ -90,7 +91,7 @@ impl Control {
         send_with_pipes(&mut self.socket, order, pipes).await
     }
 
-    /// The supervisor, ready for another command, if this one has ended.
+    /// The supervisor, ready for another command, if this one has ended and left it as it was.
     pub fn into_spare(mut self) -> Option<Spare> {
         self.group = None;
         self.idle.then_some(Spare { control: self })
@@ -129,8 +130,8 @@ impl Control {
                 self.idle = true;
                 return Err(Lost::Refused(message));
             }
-            Some(Report::Ended(exit)) => {
-                self.idle = true;
+            Some(Report::Ended { exit, reusable }) => {
+                self.idle = reusable;
                 return Ok(Some(exit));
             }
             None => {
@@ -167,6 +168,24 @@ impl Control {
     fn order(&self, grace: Duration) {
         if let Ok(bytes) = encode(&Order::Kill { grace }) {
             let _ = self.socket.try_write(&bytes);
+        }
+    }
+
+    /// Sets a supervisor going that its command may have stopped. From us this signal says that we are
+    /// gone, so it kills everything, and then ends without a report.
+    pub fn wake(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Ends a supervisor that does not end its command, and whoever is in its session.
+    pub fn destroy(&self) {
+        self.signal(Signal::KILL);
+        self.kill_orphans();
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(supervisor) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+            let _ = kill_process(supervisor, signal);
         }
     }
 

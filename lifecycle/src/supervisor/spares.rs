@@ -5,6 +5,8 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::host::{Host, Spare};
+use super::running::Running;
+use ::supervisor::wire::Spec;
 
 /// A small stock of waiting supervisors.
 #[derive(Debug)]
@@ -28,16 +30,25 @@ impl Spares {
         spares
     }
 
-    /// A waiting supervisor, or a new one.
+    /// Hands the command to a waiting supervisor, or to a new one. One that was killed while it waited is
+    /// passed over.
     ///
     /// # Errors
-    /// The system has no process or descriptor left.
-    pub async fn take(&self) -> io::Result<Spare> {
-        let waiting = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        match waiting {
-            Some(spare) => Ok(spare),
-            None => self.host.spare().await,
+    /// As [`Spare::start`] of a new one; the system has no process left.
+    pub async fn start(&self, spec: Spec) -> io::Result<Running> {
+        while let Some(spare) = self.waiting() {
+            match spare.start(spec.clone()).await {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    tracing::warn!("a supervisor was gone before it had a command");
+                }
+                other => return other,
+            }
         }
+        self.host.spare().await?.start(spec).await
+    }
+
+    fn waiting(&self) -> Option<Spare> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
     /// Takes back a supervisor whose command has ended; one too many is ended.

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{ExitStatusExt, parent_id};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use rustix::process::{DumpableBehavior, Pid, Signal, kill_process, kill_process_
 use super::orders::{Received, receive_order};
 use super::reap::{Reaped, Used, kill_all, reap_one};
 use super::wire::{Exit, Kind, Order, Report, Spec, Status, receive, send};
-use super::{monotonic_ns, spawn};
+use super::{footing::Footing, monotonic_ns, spawn};
 
 /// Runs the mode to its end; the process's exit code.
 pub(crate) fn run() -> i32 {
@@ -27,10 +27,11 @@ pub(crate) fn run() -> i32 {
 
 fn supervise() -> io::Result<()> {
     let (mut socket, signals) = prepare()?;
+    let footing = Footing::now()?;
     while let Some((spec, pipes)) = wait_for_command(&mut socket, &signals)? {
         match Supervised::start(&spec, pipes) {
             Ok(command) => {
-                if !command.watch(&mut socket, &signals)? {
+                if !command.watch(&mut socket, &signals, &footing)? {
                     return Ok(());
                 }
             }
@@ -40,7 +41,13 @@ fn supervise() -> io::Result<()> {
     Ok(())
 }
 
-fn prepare() -> io::Result<(UnixStream, SignalFd)> {
+/// The signals we read, and who may tell us by one that it has died.
+struct Signals {
+    read: SignalFd,
+    host: u32,
+}
+
+fn prepare() -> io::Result<(UnixStream, Signals)> {
     close_strangers();
     let _ = rustix::thread::set_name(c"hookmill-script");
     // our own session: what a terminal sends to its group is not for us. It fails only for a
@@ -48,10 +55,12 @@ fn prepare() -> io::Result<(UnixStream, SignalFd)> {
     let _ = rustix::process::setsid();
     // scripts of the same user must not look into us: the next one is somebody else's
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    let signals = signals()?;
+    spawn::no_core_dumps();
+    let signals = Signals { read: signals()?, host: parent_id() };
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    // a second line of defence: the socket's end says the same
-    rustix::process::set_parent_process_death_signal(Some(Signal::USR1))?;
+    // a second line of defence: the socket's end says the same. This signal reaches us even when a script
+    // has stopped us
+    rustix::process::set_parent_process_death_signal(Some(Signal::CONT))?;
     // a copy that closes on exec, unlike descriptor 0
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     Ok((socket, signals))
@@ -66,22 +75,17 @@ fn close_strangers() {
     }
 }
 
-/// SIGTERM and its kin are blocked and never acted on; SIGCHLD and SIGUSR1 are read.
+/// All are blocked, as scripts of the same user can send any; SIGCHLD and SIGCONT are read.
 fn signals() -> io::Result<SignalFd> {
-    let mut blocked = SigSet::empty();
-    for signal in [NixSignal::SIGINT, NixSignal::SIGTERM, NixSignal::SIGHUP, NixSignal::SIGQUIT] {
-        blocked.add(signal);
-    }
     let mut read = SigSet::empty();
     read.add(NixSignal::SIGCHLD);
-    read.add(NixSignal::SIGUSR1);
-    blocked.thread_block()?;
-    read.thread_block()?;
+    read.add(NixSignal::SIGCONT);
+    SigSet::all().thread_block()?;
     Ok(SignalFd::with_flags(&read, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }
 
 /// Blocks until the host has a command; `None` when it has gone away.
-fn wait_for_command(socket: &mut UnixStream, signals: &SignalFd) -> io::Result<Option<(Spec, Vec<OwnedFd>)>> {
+fn wait_for_command(socket: &mut UnixStream, signals: &Signals) -> io::Result<Option<(Spec, Vec<OwnedFd>)>> {
     loop {
         let ready = wait(Some(socket), signals, None)?;
         if ready.signal && host_died(signals)? {
@@ -108,8 +112,8 @@ struct Ready {
 }
 
 /// Blocks until something is ready or `until_ns` has come. Without a socket only signals count.
-fn wait(socket: Option<&UnixStream>, signals: &SignalFd, until_ns: Option<u64>) -> io::Result<Ready> {
-    let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
+fn wait(socket: Option<&UnixStream>, signals: &Signals, until_ns: Option<u64>) -> io::Result<Ready> {
+    let mut fds = vec![PollFd::new(&signals.read, PollFlags::IN)];
     fds.extend(socket.map(|socket| PollFd::new(socket, PollFlags::IN)));
     let left = until_ns.map(|until| Duration::from_nanos(until.saturating_sub(monotonic_ns())));
     let left = left.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
@@ -121,11 +125,12 @@ fn wait(socket: Option<&UnixStream>, signals: &SignalFd, until_ns: Option<u64>) 
     Ok(Ready { signal: fds.first().is_some_and(ready), socket: fds.get(1).is_some_and(ready) })
 }
 
-/// Empties the signal descriptor; whether our host's death was among it.
-fn host_died(signals: &SignalFd) -> io::Result<bool> {
+/// Empties the signal descriptor; whether our host's death was among it. The kernel names the dead as the
+/// sender, and a script that sends us the same signal is named, too.
+fn host_died(signals: &Signals) -> io::Result<bool> {
     let mut died = false;
-    while let Some(signal) = signals.read_signal()? {
-        died |= signal.ssi_signo == NixSignal::SIGUSR1 as u32;
+    while let Some(signal) = signals.read.read_signal()? {
+        died |= signal.ssi_signo == NixSignal::SIGCONT as u32 && signal.ssi_pid == signals.host;
     }
     Ok(died)
 }
@@ -148,7 +153,7 @@ impl Supervised {
     }
 
     /// Follows the command until nothing of it is left; whether the host is still there.
-    fn watch(mut self, socket: &mut UnixStream, signals: &SignalFd) -> io::Result<bool> {
+    fn watch(mut self, socket: &mut UnixStream, signals: &Signals, footing: &Footing) -> io::Result<bool> {
         // a host that is gone is noticed by the first wait
         let _ = send(socket, &Report::Started { pid: self.main.as_raw_nonzero().get() });
         self.prefer_for_oom();
@@ -156,8 +161,10 @@ impl Supervised {
         let ended = self.until_main_ended(&mut host, signals);
         kill_all(self.main, &mut self.used);
         let (status, exited_ns) = ended?;
+        let (exit, reusable) = (self.account(status, exited_ns), footing.holds());
         // a host that went away just now needs no report
-        Ok(host.is_some_and(|host| send(host, &Report::Ended(self.account(status, exited_ns))).is_ok()))
+        let told = host.is_some_and(|host| send(host, &Report::Ended { exit, reusable }).is_ok());
+        Ok(told && reusable)
     }
 
     /// When memory runs out the command goes first, not its worker.
@@ -170,7 +177,7 @@ impl Supervised {
     fn until_main_ended(
         &mut self,
         socket: &mut Option<&mut UnixStream>,
-        signals: &SignalFd,
+        signals: &Signals,
     ) -> io::Result<(Status, u64)> {
         loop {
             if let Some(status) = self.reap_until_main() {

@@ -10,6 +10,7 @@
 //! `lifecycle::supervisor` is the side that asks.
 
 mod child;
+mod footing;
 pub mod orders;
 mod processes;
 mod reap;

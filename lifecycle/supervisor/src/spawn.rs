@@ -1,4 +1,4 @@
-//! Starts the one command of a supervisor: own process group, given environment, no signal
+//! Starts a supervisor's command: own process group, given environment, no signal
 //! state and no descriptors of ours.
 
 use std::ffi::CString;
@@ -27,17 +27,12 @@ pub(crate) fn spawn(spec: &Spec, pipes: Vec<OwnedFd>) -> io::Result<Pid> {
     let env = c_strings(pairs.iter().map(String::as_bytes))?;
     let outputs = Outputs::open(&spec.output, pipes)?;
     let null = File::open("/dev/null")?;
+    let (descriptors, attributes) = (descriptors(null.as_fd(), &outputs)?, attributes()?);
     rustix::process::chdir(&spec.cwd)?;
-    no_core_dumps();
-    let pid = posix_spawn(
-        spec.program.as_path(),
-        &descriptors(null.as_fd(), &outputs)?,
-        &attributes()?,
-        &argv,
-        &env,
-    )?;
+    let spawned = posix_spawn(spec.program.as_path(), &descriptors, &attributes, &argv, &env);
     // its folder is to be removed
     rustix::process::chdir("/")?;
+    let pid = spawned?;
     Pid::from_raw(pid.as_raw()).ok_or_else(|| io::Error::other("the kernel gave no process id"))
 }
 
@@ -95,7 +90,8 @@ fn attributes() -> io::Result<PosixSpawnAttr> {
     Ok(attributes)
 }
 
-fn no_core_dumps() {
+/// Of the commands and of ourselves.
+pub(crate) fn no_core_dumps() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     // lowering a limit needs no right; were it refused, a core file in a throw-away folder is harmless
     let _ = rustix::process::setrlimit(Resource::Core, none);

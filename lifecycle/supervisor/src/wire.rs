@@ -1,5 +1,5 @@
 //! What a supervisor and its host say to each other: JSON behind a length of four bytes,
-//! over one socket. There are no versions, both ends must have been built from this very file.
+//! over one socket. There are no versions, both ends must have been built from the same source.
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -7,12 +7,29 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// Which messages these are: a number that changes with this file. A supervisor is given it as
-/// its second argument, and a program left over from another build refuses it.
-pub const DIALECT: u64 = fnv1a(include_bytes!("wire.rs"));
+/// Which supervisor this is: a number that changes with its source. A supervisor is given it as its
+/// second argument, and a program left over from another build refuses it.
+pub const DIALECT: u64 = {
+    let parts: [&[u8]; 8] = [
+        include_bytes!("child.rs"),
+        include_bytes!("footing.rs"),
+        include_bytes!("lib.rs"),
+        include_bytes!("orders.rs"),
+        include_bytes!("processes.rs"),
+        include_bytes!("reap.rs"),
+        include_bytes!("spawn.rs"),
+        include_bytes!("wire.rs"),
+    ];
+    let (mut hash, mut part) = (0xcbf2_9ce4_8422_2325, 0);
+    while part < parts.len() {
+        hash = fnv1a(hash, parts[part]);
+        part += 1;
+    }
+    hash
+};
 
-const fn fnv1a(text: &[u8]) -> u64 {
-    let (mut hash, mut place) = (0xcbf2_9ce4_8422_2325, 0);
+const fn fnv1a(mut hash: u64, text: &[u8]) -> u64 {
+    let mut place = 0;
     while place < text.len() {
         // a const fn has neither iterators nor `From`
         hash = (hash ^ text[place] as u64).wrapping_mul(0x0100_0000_01b3);
@@ -154,7 +171,12 @@ pub enum Report {
         message: String,
     },
     /// It has ended and nothing of it is left.
-    Ended(Exit),
+    Ended {
+        /// How.
+        exit: Exit,
+        /// Whether the supervisor takes another command: not when this one has tampered with it.
+        reusable: bool,
+    },
 }
 
 /// The bytes of one message.

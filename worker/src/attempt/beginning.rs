@@ -97,8 +97,8 @@ async fn start(worker: &Worker, keeper: &Keeper, job: &Job, nonce: &str) -> Opti
     };
     let answer = ask(keeper, "run store", || worker.records.start(&request)).await;
     let answer = answer.map_err(|gave_up| unusable(job, &gave_up)).ok()?;
-    if let StartAnswer::Run { attempt, .. } = &answer {
-        keeper.attempt_is(*attempt);
+    if let StartAnswer::Run { attempt, cancel_asked, .. } = &answer {
+        keeper.attempt_is(*attempt, *cancel_asked);
     }
     Some(answer)
 }

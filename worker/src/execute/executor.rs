@@ -100,16 +100,25 @@ impl Prepared {
     }
 }
 
-/// The folder of a run that is over. Dropping it removes it, too, but on the thread that does so.
+/// The folder of a run that is over. Dropping it removes it, too, with nobody waiting.
 #[must_use]
-pub struct Leftovers(Arc<Prepared>);
+pub struct Leftovers(Option<Arc<Prepared>>);
 
 impl Leftovers {
     /// Removes the folder.
-    pub async fn remove(self) {
+    pub async fn remove(mut self) {
+        let prepared = self.0.take();
         // it fails only when the runtime ends, and then the drop has removed it
-        let Self(prepared) = self;
         let _ = blocking(move || drop(prepared)).await;
+    }
+}
+
+impl Drop for Leftovers {
+    /// Never on an async thread: there may be a hundred thousand files.
+    fn drop(&mut self) {
+        if let (Some(prepared), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn_blocking(move || drop(prepared));
+        }
     }
 }
 
@@ -178,13 +187,11 @@ impl Executor {
             }
             Err(error) => Outcome::never_ran(&error),
         };
-        (outcome, Leftovers(prepared))
+        (outcome, Leftovers(Some(prepared)))
     }
 
     async fn start(&self, prepared: &Prepared, env: Vec<(String, String)>) -> Result<Running, JobError> {
-        let spare = self.shared.spares.take().await;
-        let spare = spare.map_err(|e| JobError::worker("no process can be started", &e))?;
-        let running = spare.start(self.spec(prepared, env)).await;
+        let running = self.shared.spares.start(self.spec(prepared, env)).await;
         running.map_err(|e| JobError::worker("the script cannot be started", &e))
     }
 

@@ -9,7 +9,11 @@ use tokio::time::Instant;
 use super::invocation::Limits;
 use super::kill::{Kill, KillReason};
 
-/// SIGKILL works at once unless the kernel itself hangs; then the run is given up after this.
+/// A supervisor kills at once, unless the script has stopped it: after this long it is set going again.
+const WAKE_AFTER: Duration = Duration::from_secs(1);
+
+/// After this long it is ended itself, with everything in its session: only somebody who stops it again
+/// and again, or a kernel that hangs, can make it come to that.
 const KILL_BOUND: Duration = Duration::from_secs(30);
 
 /// How a command ended.
@@ -40,7 +44,7 @@ pub(super) async fn watch(control: &mut Control, kill: &mut Kill, too_much: &Not
 async fn until_killed(control: &mut Control, kill: &mut Kill, grace: Duration) -> Result<Exit, Lost> {
     let bound = Instant::now() + grace + KILL_BOUND;
     let mut lease = Box::pin(kill.lease_lost());
-    let mut hurried = grace.is_zero();
+    let (mut hurried, mut woken) = (grace.is_zero(), false);
     loop {
         tokio::select! {
             exit = control.exited() => return exit,
@@ -48,8 +52,13 @@ async fn until_killed(control: &mut Control, kill: &mut Kill, grace: Duration) -
                 control.kill();
                 hurried = true;
             }
+            () = tokio::time::sleep_until(bound - KILL_BOUND + WAKE_AFTER), if !woken => {
+                control.wake();
+                woken = true;
+            }
             () = tokio::time::sleep_until(bound) => {
-                let text = format!("the command outlived SIGKILL by {} s", KILL_BOUND.as_secs());
+                control.destroy();
+                let text = format!("its supervisor did not end it within {} s", KILL_BOUND.as_secs());
                 return Err(Lost::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, text)));
             }
         }

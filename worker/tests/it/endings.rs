@@ -72,6 +72,18 @@ async fn a_script_that_kills_its_supervisor_is_lost_but_gone() {
 }
 
 #[tokio::test]
+async fn a_script_that_stops_its_supervisor_ends_at_its_timeout() {
+    let bench = Bench::new();
+    let mut call = invocation(Bash, "echo pid $$; kill -STOP $PPID; sleep 1000", "{}");
+    call.limits.timeout = std::time::Duration::from_millis(200);
+    let mut live = bench.live(call);
+    let doomed = Doomed::watch(&live.said("pid").await);
+    assert_eq!(live.end().await.killed(), KillReason::Timeout);
+    doomed.gone().await;
+    assert_eq!(bench.run(Bash, "echo next", "{}").await.result(), r#""next""#);
+}
+
+#[tokio::test]
 async fn many_runs_at_once() {
     let bench = Bench::new();
     let runs =

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lifecycle::supervisor::{DIALECT, Kind, Lost, Output, Running, Spec, Status, Streams};
+use lifecycle::supervisor::{DIALECT, Kind, Lost, Output, Running, Spares, Spec, Status, Streams};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
@@ -160,6 +160,56 @@ async fn a_killed_supervisor_leaves_nobody_of_its_session() {
 }
 
 #[tokio::test]
+async fn a_supervisor_that_a_script_has_changed_is_not_used_again() {
+    let change = |what: &str| {
+        format!("python3 -c 'import os, resource as r; up = int(\"'$PPID'\"); {what}' && echo done")
+    };
+    for (what, reusable) in [
+        ("r.prlimit(up, r.RLIMIT_NOFILE, (64, 64))", false),
+        ("r.prlimit(up, r.RLIMIT_CPU, (1000, 1000))", false),
+        ("os.setpriority(os.PRIO_PROCESS, up, 7)", false),
+        ("os.sched_setscheduler(up, os.SCHED_BATCH, os.sched_param(0))", false),
+        ("os.sched_setaffinity(up, {min(os.sched_getaffinity(up))})", false),
+        ("r.prlimit(up, r.RLIMIT_NOFILE)", true),
+    ] {
+        let mut running = start(&change(what)).await;
+        assert_eq!(line(&mut running).await, "done", "{what}");
+        assert_eq!(running.control.exited().await.unwrap().status, Status::Code(0));
+        let alone = std::thread::available_parallelism().unwrap().get() == 1 && what.contains("affinity");
+        assert_eq!(running.control.into_spare().is_some(), reusable || alone, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn signals_of_a_script_do_not_end_its_supervisor() {
+    let script = "for s in {1..31}; do case $s in 9|19) ;; *) kill -$s $PPID;; esac; done; echo $PPID";
+    let mut running = start(script).await;
+    let supervisor = line(&mut running).await;
+    assert_eq!(running.control.exited().await.unwrap().status, Status::Code(0));
+    let spare = running.control.into_spare().unwrap();
+    let mut running = spare.start(bash("echo $PPID", Kind::Script)).await.unwrap();
+    assert_eq!(line(&mut running).await, supervisor);
+    assert_eq!(running.control.exited().await.unwrap().status, Status::Code(0));
+}
+
+#[tokio::test]
+async fn a_waiting_supervisor_that_was_killed_is_passed_over() {
+    let spares = Spares::new(host(), std::num::NonZeroUsize::MIN);
+    let mut running = start("echo $PPID").await;
+    let supervisor = line(&mut running).await;
+    running.control.exited().await.unwrap();
+    spares.give_back(running.control.into_spare().unwrap());
+    let doomed = Doomed::watch(&supervisor);
+    kill_process(Pid::from_raw(supervisor.parse().unwrap()).unwrap(), Signal::KILL).unwrap();
+    doomed.gone().await;
+    for _ in 0..2 {
+        let mut running = spares.start(bash("echo $PPID", Kind::Script)).await.unwrap();
+        assert_ne!(line(&mut running).await, supervisor);
+        assert_eq!(running.control.exited().await.unwrap().status, Status::Code(0));
+    }
+}
+
+#[tokio::test]
 async fn a_supervisor_whose_command_runs_is_not_used_again() {
     let running = start("sleep 1000").await;
     assert!(running.control.into_spare().is_none());
@@ -201,12 +251,19 @@ ours.sendall(struct.pack("<I", len(frame)) + frame)
 time.sleep(1000)
 "#;
     let job = "(setsid bash -c 'sleep 1000 & setsid sleep 1000 & echo $$ $!; wait' &); sleep 1000";
+    host_killed(&program, script, job).await;
+    // a supervisor that its script has stopped is set going by the death of its host
+    let job = "kill -STOP $PPID; (setsid bash -c 'sleep 1000 & setsid sleep 1000 & echo $$ $!; wait' &); sleep 1000";
+    host_killed(&program, script, job).await;
+}
+
+async fn host_killed(program: &str, script: &str, job: &str) {
     let mut spec = bash(job, Kind::Script);
     spec.output = Output::Inherit;
     let spec = serde_json::json!({ "Start": spec }).to_string();
     let mut host = tokio::process::Command::new("python3");
     let mut host = host
-        .args(["-c", script, &program, &spec, &DIALECT.to_string()])
+        .args(["-c", script, program, &spec, &DIALECT.to_string()])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
