@@ -125,7 +125,9 @@ mod tests {
     fn no_other_algorithm() {
         let signer = test_signer(1);
         let body = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&claims()).unwrap());
-        for header in [r#"{"alg":"none"}"#, r#"{"typ":"JWT","alg":"HS256"}"#] {
+        for header in
+            [r#"{"alg":"none"}"#, r#"{"alg":"EdDSA","typ":"JWT"}"#, r#"{"typ":"JWT","alg":"HS256"}"#]
+        {
             let message = format!("{}.{body}", URL_SAFE_NO_PAD.encode(header));
             let signature = URL_SAFE_NO_PAD.encode(signer.sign(Purpose::JobToken, message.as_bytes()));
             assert!(verify(&signer, &format!("jwt_{message}.{signature}"), 0).is_err(), "{header}");

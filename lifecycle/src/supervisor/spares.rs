@@ -20,7 +20,7 @@ impl Spares {
     /// Keeps up to `keep` supervisors of `host` waiting, and starts that many in the background.
     /// Must be called inside a tokio runtime.
     pub fn new(host: Host, keep: NonZeroUsize) -> Arc<Self> {
-        let spares = Arc::new(Self { host, idle: Mutex::default(), keep: keep.get() });
+        let spares = Arc::new(Self::empty(host, keep));
         let filled = Arc::clone(&spares);
         tokio::spawn(async move {
             if let Err(error) = filled.fill().await {
@@ -28,6 +28,11 @@ impl Spares {
             }
         });
         spares
+    }
+
+    /// A stock of those that come back, without any at first.
+    pub fn empty(host: Host, keep: NonZeroUsize) -> Self {
+        Self { host, idle: Mutex::default(), keep: keep.get() }
     }
 
     /// Hands the command to a waiting supervisor, or to a new one. One that was killed while it waited is

@@ -194,13 +194,24 @@ async fn signals_of_a_script_do_not_end_its_supervisor() {
 
 #[tokio::test]
 async fn a_waiting_supervisor_that_was_killed_is_passed_over() {
-    let spares = Spares::new(host(), std::num::NonZeroUsize::MIN);
+    killed_while_it_waits(false).await;
+    // nor does it matter what it had not read
+    killed_while_it_waits(true).await;
+}
+
+async fn killed_while_it_waits(with_an_order_unread: bool) {
+    let spares = Spares::empty(host(), std::num::NonZeroUsize::MIN);
     let mut running = start("echo $PPID").await;
     let supervisor = line(&mut running).await;
+    let pid = Pid::from_raw(supervisor.parse().unwrap()).unwrap();
     running.control.exited().await.unwrap();
+    if with_an_order_unread {
+        kill_process(pid, Signal::STOP).unwrap();
+        running.control.kill();
+    }
     spares.give_back(running.control.into_spare().unwrap());
     let doomed = Doomed::watch(&supervisor);
-    kill_process(Pid::from_raw(supervisor.parse().unwrap()).unwrap(), Signal::KILL).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
     doomed.gone().await;
     for _ in 0..2 {
         let mut running = spares.start(bash("echo $PPID", Kind::Script)).await.unwrap();
