@@ -11,11 +11,9 @@ mod host;
 mod program;
 mod running;
 mod service;
-mod spares;
 
-pub use ::supervisor::wire::{Exit, Kind, Output, Spec, Status, Streams};
+pub use ::supervisor::wire::{Exit, Hit, Kind, Output, Spec, Status, Streams};
 pub use ::supervisor::{ARGUMENT, DIALECT, PROGRAM, intercept, monotonic_ns};
-pub use host::{Host, Spare};
-pub use running::{Control, LogPipe, Lost, Running};
+pub use host::{Belongings, Host, Spare};
+pub use running::{Control, Ended, LogPipe, Lost, Running};
 pub use service::ServiceHandle;
-pub use spares::Spares;

@@ -1,11 +1,15 @@
 //! The worker's configuration.
 
+mod sandbox;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use lifecycle::{FromValues, Secret, Values};
 use proto::Tag;
+
+pub(crate) use self::sandbox::Sandbox;
 
 /// What a worker needs to know.
 #[derive(Clone, Debug)]
@@ -48,6 +52,8 @@ pub struct Config {
     pub deno: Option<PathBuf>,
     /// Folders of Python packages every script can import, read-only.
     pub python_path: Vec<PathBuf>,
+    /// How scripts are confined, and what each may use.
+    pub sandbox: Sandbox,
     /// Where scripts reach the API, without a slash at its end.
     pub base_internal_url: String,
     /// Where people reach it.
@@ -81,7 +87,7 @@ impl FromValues for Config {
             ),
             timeout_max: v.duration("timeout-max", "24h", "the longest a script may ask for"),
             retention: v.duration("retention", "168h", "how long runs are kept after their end"),
-            work_dir: v.or("work-dir", "/tmp/hookmill-worker", "where jobs' folders are made; ours alone"),
+            work_dir: v.or("work-dir", "/var/tmp/hookmill-worker", "where jobs' folders are made; ours alone"),
             path: v.or(
                 "path",
                 "/usr/local/bin:/usr/bin:/bin",
@@ -90,6 +96,7 @@ impl FromValues for Config {
             python: v.optional("python", "the Python interpreter; else `python3` of --path"),
             deno: v.optional("deno", "the Deno program; else `deno` of --path"),
             python_path: paths.into_iter().map(PathBuf::from).collect(),
+            sandbox: Sandbox::from_values(v),
             base_internal_url: v.or(
                 "base-internal-url",
                 "http://127.0.0.1:8000",
@@ -103,5 +110,16 @@ impl FromValues for Config {
         v.check(!config.base_internal_url.ends_with('/'), "base-internal-url ends with a slash");
         v.check(!config.only_tags || !config.tags.is_empty(), "only-tags without tags would serve nothing");
         config
+    }
+}
+
+impl Config {
+    /// The ports scripts may connect to: those of the internet, and the API's.
+    pub(crate) fn internet_ports(&self) -> Vec<u16> {
+        let api = http::Uri::try_from(&self.base_internal_url).ok();
+        let port = api.as_ref().and_then(|uri| {
+            uri.port_u16().or_else(|| Some(if uri.scheme_str()? == "https" { 443 } else { 80 }))
+        });
+        self.sandbox.internet_ports.iter().copied().chain(port).collect()
     }
 }

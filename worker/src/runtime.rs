@@ -1,5 +1,5 @@
 //! The languages that run here. A further one is one file with a [`Runtime`] in it and one
-//! line in [`Runtimes::probe`].
+//! line in [`Runtimes::candidates`].
 
 mod bash;
 mod deno;
@@ -8,7 +8,7 @@ mod python;
 mod wrapped;
 
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,11 +25,20 @@ pub trait Runtime: Debug + Send + Sync {
     /// Its interpreter's version.
     fn version(&self) -> &str;
 
+    /// Its interpreter.
+    fn program(&self) -> &Path;
+
     /// Writes what the script needs into its folder. May block.
     ///
     /// # Errors
     /// The script or its arguments cannot be run: the job's error.
     fn prepare(&self, invocation: &Invocation, folder: &JobFolder) -> Result<Plan, JobError>;
+
+    /// What its scripts read besides their own folder and the system's: the interpreter and what comes with it.
+    fn readable(&self) -> Vec<PathBuf>;
+
+    /// A script that returns 1, to see whether any runs.
+    fn trial(&self) -> &'static str;
 
     /// The files of its folder that a script's result or error may be in.
     fn answers(&self) -> &'static [&'static str];
@@ -70,30 +79,34 @@ pub struct Ended<'a> {
     pub result_limit: u64,
 }
 
-/// The runtimes found at the start.
+/// The runtimes that run here.
 #[derive(Debug)]
 pub struct Runtimes {
     found: Vec<Arc<dyn Runtime>>,
 }
 
+/// Interpreters of a language, found but not yet seen to run a script.
+pub(crate) type Candidates = Box<dyn Iterator<Item = Candidate> + Send>;
+
+/// One of them.
+pub(crate) type Candidate = Result<Arc<dyn Runtime>, StartError>;
+
 impl Runtimes {
-    /// Finds interpreters and asks each who it is.
-    ///
-    /// # Errors
-    /// A configured one does not run, or none is there.
-    pub fn probe(config: &Config) -> Result<Self, StartError> {
-        let found: Vec<Arc<dyn Runtime>> = [
-            python::Python::probe(config)?.map(|found| Arc::new(found) as Arc<dyn Runtime>),
-            deno::Deno::probe(config)?.map(|found| Arc::new(found) as Arc<dyn Runtime>),
-            bash::Bash::probe(config)?.map(|found| Arc::new(found) as Arc<dyn Runtime>),
+    /// What may run each language, the first choice first: the one that is configured, or those of the search
+    /// path. Asks each interpreter who it is when its turn comes; blocks for as long as that takes.
+    pub(crate) fn candidates(
+        config: &Arc<Config>,
+    ) -> [(Language, Candidates); 3] {
+        [
+            (Language::Python3, python::Python::candidates(config)),
+            (Language::Deno, deno::Deno::candidates(config)),
+            (Language::Bash, bash::Bash::candidates(config)),
         ]
-        .into_iter()
-        .flatten()
-        .collect();
-        if found.is_empty() {
-            return Err(StartError::NoLanguage(config.search_path.clone()));
-        }
-        Ok(Self { found })
+    }
+
+    /// These.
+    pub(crate) fn of(found: Vec<Arc<dyn Runtime>>) -> Self {
+        Self { found }
     }
 
     /// The runtime of a language.

@@ -124,11 +124,11 @@ async fn executor(config: &Config) -> anyhow::Result<Executor> {
         python_path: config.python_path.clone(),
         deno: config.deno.clone(),
         bash: None,
+        isolation: config.sandbox.isolation,
+        ports: config.internet_ports(),
     };
     let host = Host::new().context("the supervisor cannot be started")?;
-    // it asks every interpreter who it is
-    let built = tokio::task::spawn_blocking(move || Executor::new(&settings, host));
-    Ok(built.await??)
+    Ok(Executor::new(&settings, host).await?)
 }
 
 /// The languages found, and what the configuration adds.
@@ -154,6 +154,11 @@ fn report(worker: &Worker, tags: &[Tag], process: &Process) {
         .collect();
     let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
     tracing::info!(worker.id = %worker.id, ?languages, ?tags, slots = worker.config.slots, "worker starts");
+    let level = worker.executor.level().map_or("off", sandbox::Level::as_str);
+    let shortfall = worker.executor.shortfall().unwrap_or_default();
+    let cgroups = worker.executor.has_cgroups();
+    tracing::info!(sandbox.level = level, sandbox.cgroups = cgroups, shortfall, "scripts are confined");
+    process.readiness.detail("sandbox", serde_json::json!({ "level": level, "cgroups": cgroups, "shortfall": shortfall }));
     process.readiness.detail("languages", languages);
     process.readiness.detail("tags", tags);
 }

@@ -24,7 +24,7 @@ pub async fn keep_running(server: Server, mut handle: ServiceHandle, host: Host,
         let since = Instant::now();
         tokio::select! {
             ended = handle.exited() => {
-                let how = ended.map_or_else(|lost| lost.to_string(), |exit| format!("{:?}", exit.status));
+                let how = ended.map_or_else(|lost| lost.to_string(), |ended| format!("{:?}", ended.exit.status));
                 tracing::error!(server.name = server.name(), how, "server ended, starting it again");
             }
             () = stop.cancelled() => return end(&server, handle).await,

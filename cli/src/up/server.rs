@@ -170,7 +170,7 @@ impl Server {
         tokio::select! {
             ended = handle.exited() => {
                 let why = match ended {
-                    Ok(exit) => format!("exit code {}", exit.status.shell_code()),
+                    Ok(ended) => format!("exit code {}", ended.exit.status.shell_code()),
                     Err(lost) => lost.to_string(),
                 };
                 return Err(self.ended(why));
@@ -197,6 +197,7 @@ impl Server {
             cwd: self.folder.clone(),
             kind: Kind::Service { grace: STOP_GRACE },
             output: Output::File(self.log.clone()),
+            grant: None,
         }
     }
 

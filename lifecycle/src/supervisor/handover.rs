@@ -1,13 +1,11 @@
 //! Sends a supervisor the order to start a command; its first byte carries the ends of the pipes
 //! that the command writes to. What receives it is `orders` of the `supervisor` crate.
 
-use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use ::supervisor::orders::MAX_PIPES;
+use ::supervisor::orders;
 use ::supervisor::wire::{Order, encode};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::io::{AsyncWriteExt, Interest};
 
 /// Sends the order and, with its first byte, the pipes: one or two.
@@ -17,17 +15,10 @@ pub(super) async fn send_with_pipes(
     pipes: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
     let (bytes, stream) = (encode(order)?, &*socket);
-    let sent = stream.async_io(Interest::WRITABLE, || send(stream.as_fd(), &bytes, pipes)).await?;
+    let sent = stream
+        .async_io(Interest::WRITABLE, || orders::send_with_pipes(stream.as_fd(), &bytes, pipes))
+        .await?;
     socket.write_all(&bytes[sent..]).await
-}
-
-fn send(socket: BorrowedFd<'_>, bytes: &[u8], pipes: &[BorrowedFd<'_>]) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_PIPES))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !control.push(SendAncillaryMessage::ScmRights(pipes)) {
-        return Err(io::Error::other("no room for the descriptors beside a message"));
-    }
-    Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
 }
 
 #[cfg(test)]
@@ -36,7 +27,7 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::path::PathBuf;
 
-    use ::supervisor::orders::{Received, receive_order};
+    use ::supervisor::orders::receive_with_pipes;
     use ::supervisor::wire::{Kind, Output, Spec, Streams};
 
     use super::*;
@@ -49,6 +40,7 @@ mod tests {
             cwd: PathBuf::from("/"),
             kind: Kind::Script,
             output: Output::Log(Streams::Apart),
+            grant: None,
         })
     }
 
@@ -56,9 +48,9 @@ mod tests {
         let (mut ours, theirs) = tokio::net::UnixStream::pair().unwrap();
         let mut theirs = theirs.into_std().unwrap();
         theirs.set_nonblocking(false).unwrap();
-        let received = tokio::task::spawn_blocking(move || receive_order(&mut theirs));
+        let received = tokio::task::spawn_blocking(move || receive_with_pipes::<Order>(&mut theirs));
         send_with_pipes(&mut ours, &order(arguments), pipes).await.unwrap();
-        let Received { order, pipes } = received.await.unwrap().unwrap().unwrap();
+        let (order, pipes) = received.await.unwrap().unwrap().unwrap();
         assert!(matches!(order, Order::Start(spec) if spec.args.len() == arguments));
         pipes
     }

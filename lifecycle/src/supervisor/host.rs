@@ -5,16 +5,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use ::supervisor::wire::{Order, Spec};
+use sandbox::Confinement;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
 use super::ServiceHandle;
 use super::program::Program;
-use super::running::{Control, LogPipe, Running};
+use super::running::{Control, LogPipe, Lost, Running};
 
 /// Starts supervisors. Cheap to clone; its thread lives as long as a clone, a spare or a
 /// running command does.
@@ -90,6 +91,22 @@ pub struct Spare {
 }
 
 impl Spare {
+    /// Has a launcher, confined like this, wait for the command: it must have a grant then.
+    ///
+    /// # Errors
+    /// The system does not allow a confinement like this ([`Lost::Refused`] says which step), or the
+    /// supervisor is gone.
+    ///
+    /// [`Lost::Refused`]: super::Lost::Refused
+    pub async fn prepare(&mut self, wanted: Confinement) -> Result<(), Lost> {
+        self.control.prepare(wanted).await
+    }
+
+    /// Keeps `belongings` until this supervisor has ended, whoever has it by then.
+    pub fn keep(&mut self, belongings: Arc<dyn Belongings>) {
+        self.control.keep(belongings);
+    }
+
     /// Hands it the command; returns once it is handed over, not once it runs. That it cannot
     /// start (its program or folder is missing, its arguments are too long) is said by
     /// [`Control::exited`], as [`Lost::Refused`].
@@ -113,12 +130,21 @@ fn log_pipe(reader: OwnedFd) -> io::Result<LogPipe> {
     Ok(LogPipe::new(pipe::Receiver::from_owned_fd(reader)?))
 }
 
+/// What must stay somebody's until a supervisor, and so everything of its commands, is gone.
+pub trait Belongings: std::fmt::Debug + Send + Sync {}
+
+impl<T: std::fmt::Debug + Send + Sync> Belongings for T {}
+
 /// A supervisor's process, handed to the burying thread when dropped, so that no zombie stays.
 #[derive(Debug)]
 pub(super) struct Buried {
     child: Option<Child>,
-    dead: mpsc::Sender<Child>,
+    belongings: Option<Arc<dyn Belongings>>,
+    dead: mpsc::Sender<Dead>,
 }
+
+/// A supervisor to be waited for, and what may be given up then.
+type Dead = (Child, Option<Arc<dyn Belongings>>);
 
 impl Buried {
     /// Its process id, which is its own until it is buried.
@@ -127,30 +153,37 @@ impl Buried {
     }
 }
 
+impl Buried {
+    pub(super) fn keep(&mut self, belongings: Arc<dyn Belongings>) {
+        self.belongings = Some(belongings);
+    }
+}
+
 impl Drop for Buried {
     fn drop(&mut self) {
         if let Some(child) = self.child.take() {
             // the thread ends only after the last sender, so this cannot fail while it matters
-            let _ = self.dead.send(child);
+            let _ = self.dead.send((child, self.belongings.take()));
         }
     }
 }
 
-fn serve(program: &Program, inbox: &mpsc::Receiver<Request>, dead: &mpsc::Sender<Child>) {
+fn serve(program: &Program, inbox: &mpsc::Receiver<Request>, dead: &mpsc::Sender<Dead>) {
     while let Ok(request) = inbox.recv() {
         // who asked may be gone: then the drop ends what was started
         let _ = request.send(start(program, dead));
     }
 }
 
-fn start(program: &Program, dead: &mpsc::Sender<Child>) -> io::Result<Started> {
+fn start(program: &Program, dead: &mpsc::Sender<Dead>) -> io::Result<Started> {
     let (socket, theirs) = UnixStream::pair()?;
     let child = program.command(theirs).stdout(Stdio::null()).spawn()?;
-    Ok(Started { child: Buried { child: Some(child), dead: dead.clone() }, socket })
+    Ok(Started { child: Buried { child: Some(child), belongings: None, dead: dead.clone() }, socket })
 }
 
-fn bury(graveyard: &mpsc::Receiver<Child>) {
-    while let Ok(mut child) = graveyard.recv() {
+fn bury(graveyard: &mpsc::Receiver<Dead>) {
+    while let Ok((mut child, belongings)) = graveyard.recv() {
         let _ = child.wait();
+        drop(belongings);
     }
 }

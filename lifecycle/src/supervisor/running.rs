@@ -3,18 +3,20 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ::supervisor::kill_session;
-use ::supervisor::wire::{Exit, Order, Report, encode, take};
+use ::supervisor::wire::{Exit, Hit, Order, Report, encode, take};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use sandbox::Confinement;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
 use super::handover::send_with_pipes;
-use super::host::{Buried, Host, Spare};
+use super::host::{Belongings, Buried, Host, Spare};
 
 /// A running command. Dropping it kills everything of the command.
 #[derive(Debug)]
@@ -53,7 +55,16 @@ impl AsyncRead for LogPipe {
     }
 }
 
-/// Why there is no [`Exit`].
+/// How a command ended, with nothing of it left.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// Its own account.
+    pub exit: Exit,
+    /// The limit it has hit, if that ended it or was in its way.
+    pub hit: Option<Hit>,
+}
+
+/// Why there is no [`Ended`].
 #[derive(Debug, thiserror::Error)]
 pub enum Lost {
     /// The command never ran.
@@ -91,6 +102,23 @@ impl Control {
         send_with_pipes(&mut self.socket, order, pipes).await
     }
 
+    pub(super) fn keep(&mut self, belongings: Arc<dyn Belongings>) {
+        self.child.keep(belongings);
+    }
+
+    /// Has a launcher wait for the next command.
+    pub(super) async fn prepare(&mut self, wanted: Confinement) -> Result<(), Lost> {
+        self.socket.write_all(&encode(&Order::Prepare(wanted))?).await?;
+        match self.report().await? {
+            Some(Report::Prepared) => Ok(()),
+            Some(Report::Unprepared { message }) => Err(Lost::Refused(message)),
+            Some(Report::Started { .. } | Report::Refused { .. } | Report::Ended { .. }) => {
+                Err(Lost::Io(io::Error::other("the supervisor answered another order")))
+            }
+            None => Err(Lost::SupervisorDied),
+        }
+    }
+
     /// The supervisor, ready for another command, if this one has ended and left it as it was.
     pub fn into_spare(mut self) -> Option<Spare> {
         self.group = None;
@@ -101,7 +129,7 @@ impl Control {
     ///
     /// # Errors
     /// The command could not be started, or its supervisor is gone.
-    pub async fn exited(&mut self) -> Result<Exit, Lost> {
+    pub async fn exited(&mut self) -> Result<Ended, Lost> {
         loop {
             if let Some(exit) = self.next().await? {
                 return Ok(exit);
@@ -123,16 +151,19 @@ impl Control {
     }
 
     /// Takes in one report; the exit, if it was the last.
-    async fn next(&mut self) -> Result<Option<Exit>, Lost> {
+    async fn next(&mut self) -> Result<Option<Ended>, Lost> {
         match self.report().await? {
             Some(Report::Started { pid }) => self.group = Some(pid),
             Some(Report::Refused { message }) => {
                 self.idle = true;
                 return Err(Lost::Refused(message));
             }
-            Some(Report::Ended { exit, reusable }) => {
+            Some(Report::Ended { exit, reusable, hit }) => {
                 self.idle = reusable;
-                return Ok(Some(exit));
+                return Ok(Some(Ended { exit, hit }));
+            }
+            Some(Report::Prepared | Report::Unprepared { .. }) => {
+                return Err(Lost::Io(io::Error::other("the supervisor answered another order")));
             }
             None => {
                 self.kill_orphans();

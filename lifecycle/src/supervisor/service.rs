@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::running::{Lost, Running};
-use ::supervisor::wire::Exit;
+use super::running::{Ended, Lost, Running};
 
 /// A running service. Dropping it ends it as losing us would: SIGTERM, its grace, SIGKILL.
 #[derive(Debug)]
@@ -28,7 +27,7 @@ impl ServiceHandle {
     ///
     /// # Errors
     /// It could not be started, or its supervisor is gone.
-    pub async fn exited(&mut self) -> Result<Exit, Lost> {
+    pub async fn exited(&mut self) -> Result<Ended, Lost> {
         self.running.control.exited().await
     }
 
@@ -36,7 +35,7 @@ impl ServiceHandle {
     ///
     /// # Errors
     /// As [`ServiceHandle::exited`].
-    pub async fn stop(mut self, grace: Duration) -> Result<Exit, Lost> {
+    pub async fn stop(mut self, grace: Duration) -> Result<Ended, Lost> {
         self.running.control.kill_gently(grace);
         self.exited().await
     }

@@ -10,14 +10,19 @@
 //! `lifecycle::supervisor` is the side that asks.
 
 mod child;
+mod disk;
 mod footing;
+mod launch;
+mod launcher;
 pub mod orders;
 mod processes;
 mod reap;
 mod spawn;
+mod supervised;
+mod watchdog;
 pub mod wire;
 
-use std::ffi::OsStr;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 pub use processes::kill_session;
 pub use wire::DIALECT;
@@ -36,17 +41,30 @@ pub const STRANGER: i32 = 3;
 /// To be called first in `main`: before any thread, any runtime and any reading of arguments.
 #[expect(clippy::exit, reason = "the mode has no caller to return to")]
 pub fn intercept() {
-    let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|argument| argument == ARGUMENT) {
-        std::process::exit(run(arguments.next().as_deref()));
-    }
+    let arguments: Vec<String> = std::env::args_os().skip(1).take(3).map_while(|a| a.into_string().ok()).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let code = match arguments[..] {
+        [ARGUMENT, dialect] => same_build(dialect, child::run),
+        [stage @ (launcher::OUTER | launcher::INNER), dialect, wanted] => {
+            same_build(dialect, || launcher::run(stage, wanted))
+        }
+        [ARGUMENT, ..] => STRANGER,
+        _ => return,
+    };
+    std::process::exit(code);
 }
 
-fn run(dialect: Option<&OsStr>) -> i32 {
-    if dialect.is_none_or(|spoken| spoken != OsStr::new(&DIALECT.to_string())) {
-        return STRANGER;
+fn same_build(dialect: &str, run: impl FnOnce() -> i32) -> i32 {
+    if dialect == DIALECT.to_string() { run() } else { STRANGER }
+}
+
+/// Descriptors above 2, but for `ours`, are leaks of whoever started our program; a command must not get them.
+fn close_strangers(ours: BorrowedFd<'_>) {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers: Vec<i32> = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2 && *number != ours.as_raw_fd()) {
+        let _ = nix::unistd::close(number);
     }
-    child::run()
 }
 
 /// Nanoseconds on the monotonic clock, which all processes of a machine share.

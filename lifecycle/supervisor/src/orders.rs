@@ -1,37 +1,53 @@
-//! Orders on their way to a supervisor. The one to start a command carries, with its first byte,
-//! the ends of the pipes that the command writes to: a supervisor is there before its commands
-//! and outlives them, so it cannot have inherited them.
+//! Messages with descriptors, on their way to a supervisor or a launcher. The one to start a command carries,
+//! with its first byte, the ends of the pipes that the command writes to: whoever starts it was there before,
+//! so it cannot have inherited them.
 
-use std::io::{self, IoSliceMut, Read};
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
+use serde::de::DeserializeOwned;
 
-use super::wire::{Order, receive};
+use super::wire::receive;
 
 /// Pipes that come with one order at most: standard output, and standard error if it is apart.
 pub const MAX_PIPES: usize = 2;
 
-/// An order and what came with it.
-#[derive(Debug)]
-pub struct Received {
-    /// What to do.
-    pub order: Order,
-    /// The pipes, in the order in which they were sent.
-    pub pipes: Vec<OwnedFd>,
-}
-
-/// Blocks until an order has come; `None` at the end of the stream.
+/// Blocks until a message has come, and the pipes with it in the order in which they were sent; `None`
+/// at the end of the stream.
 ///
 /// # Errors
-/// The socket broke, or what came is no order.
-pub fn receive_order(socket: &mut UnixStream) -> io::Result<Option<Received>> {
+/// The socket broke, or what came is no such message.
+pub fn receive_with_pipes<T: DeserializeOwned>(
+    socket: &mut UnixStream,
+) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     let mut byte = [0];
     let (count, pipes) = receive_with(socket.as_fd(), &mut byte)?;
-    let order = receive(&mut byte[..count].chain(socket))?;
-    Ok(order.map(|order| Received { order, pipes }))
+    let message = receive(&mut byte[..count].chain(socket))?;
+    Ok(message.map(|message| (message, pipes)))
+}
+
+/// Sends as much of `bytes` as there is room for, at least one, and the pipes with the first; how
+/// many it was.
+///
+/// # Errors
+/// The socket broke, or has no room.
+pub fn send_with_pipes(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    pipes: &[BorrowedFd<'_>],
+) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_PIPES))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(pipes)) {
+        return Err(io::Error::other("no room for the descriptors beside a message"));
+    }
+    Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
 }
 
 fn receive_with(socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
@@ -53,11 +69,12 @@ fn receive_with(socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<(usize, V
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Order;
 
     #[test]
     fn a_host_gone_before_its_order_is_the_end() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         drop(ours);
-        assert!(receive_order(&mut theirs).unwrap().is_none());
+        assert!(receive_with_pipes::<Order>(&mut theirs).unwrap().is_none());
     }
 }

@@ -1,8 +1,11 @@
 //! The processes of this machine, as `/proc` shows them.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::param::{clock_ticks_per_second, page_size};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 
 /// Rounds of killing in which nobody new may appear before we give up: each is some milliseconds.
 const ROUNDS: u32 = 100;
@@ -14,6 +17,21 @@ pub(crate) struct Process {
     pub(crate) zombie: bool,
     pub(crate) parent: i32,
     pub(crate) session: i32,
+    /// User and system time, its own and that of children it has waited for, in clock ticks.
+    pub(crate) ticks: u64,
+    pub(crate) threads: u64,
+    /// Resident pages.
+    pub(crate) pages: u64,
+}
+
+/// What all our descendants use at this moment.
+#[derive(Debug, Default)]
+pub(crate) struct Use {
+    pub(crate) ids: Vec<i32>,
+    pub(crate) tasks: u64,
+    /// Bytes.
+    pub(crate) memory: u64,
+    pub(crate) cpu: Duration,
 }
 
 /// All that can be seen at this moment.
@@ -30,7 +48,38 @@ fn parse(id: i32, stat: &str) -> Option<Process> {
     let zombie = matches!(fields.next()?, "Z" | "X");
     let parent = fields.next()?.parse().ok()?;
     let session = fields.nth(1)?.parse().ok()?;
-    Some(Process { id, zombie, parent, session })
+    // utime, stime, cutime and cstime are fields 14 to 17, num_threads is 20, rss 24
+    let numbers: Vec<u64> = fields.skip(7).map(|field| field.parse().unwrap_or(0)).take(11).collect();
+    let at = |place: usize| numbers.get(place).copied().unwrap_or(0);
+    let ticks = at(0) + at(1) + at(2) + at(3);
+    Some(Process { id, zombie, parent, session, ticks, threads: at(6), pages: at(10) })
+}
+
+/// Our children, theirs, and so on.
+pub(crate) fn under_us() -> Use {
+    let mut others: Vec<Process> = all().collect();
+    let mut parents = BTreeSet::from([getpid().as_raw_nonzero().get()]);
+    let mut found = Vec::new();
+    loop {
+        let (ours, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(|p| parents.contains(&p.parent));
+        if ours.is_empty() {
+            return sum(&found);
+        }
+        parents = ours.iter().map(|process| process.id).collect();
+        found.extend(ours);
+        others = rest;
+    }
+}
+
+fn sum(processes: &[Process]) -> Use {
+    let ticks: u64 = processes.iter().map(|process| process.ticks).sum();
+    let pages: u64 = processes.iter().map(|process| process.pages).sum();
+    Use {
+        ids: processes.iter().map(|process| process.id).collect(),
+        tasks: processes.iter().filter(|process| !process.zombie).map(|process| process.threads).sum(),
+        memory: pages * u64::try_from(page_size()).unwrap_or(4096),
+        cpu: Duration::from_millis(ticks * 1000 / clock_ticks_per_second().max(1)),
+    }
 }
 
 /// Kills whoever lives in the session of a supervisor that was killed itself: what its command
@@ -56,8 +105,11 @@ mod tests {
 
     #[test]
     fn fields_are_found_behind_any_name() {
-        let found = parse(12, "12 (a) b) 1 (c) Z 34 56 78 12").unwrap();
-        assert_eq!(found, Process { id: 12, zombie: true, parent: 34, session: 78 });
+        let stat = "12 (a) b) 1 (c) Z 34 56 78 0 -1 4194304 9 9 9 9 10 20 30 40 20 0 5 0 99 1000 77 0";
+        let found = parse(12, stat).unwrap();
+        let expected =
+            Process { id: 12, zombie: true, parent: 34, session: 78, ticks: 100, threads: 5, pages: 77 };
+        assert_eq!(found, expected);
         assert_eq!(parse(12, "12 bash"), None);
         let own = std::process::id().cast_signed();
         let own = all().find(|process| process.id == own).unwrap();

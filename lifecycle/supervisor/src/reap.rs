@@ -50,7 +50,8 @@ fn reap(options: WaitPidFlag, used: &mut Used) -> Reaped {
     }
 }
 
-fn bury(pid: i32, used: &mut Used) -> Option<Reaped> {
+/// Buries one that has ended.
+pub(crate) fn bury(pid: i32, used: &mut Used) -> Option<Reaped> {
     let ended = try_wait4_pid(pid.cast_unsigned()).ok().flatten()?;
     used.max_rss = used.max_rss.max(ended.rusage.maxrss);
     used.cpu += ended.rusage.utime + ended.rusage.stime;

@@ -13,13 +13,22 @@ use rustix::process::{Pid, Resource, Rlimit};
 
 use super::wire::{Output, Spec};
 
-/// Starts the command; its id is also that of its process group. `pipes` are those of its
+/// The process group of a command.
+#[derive(Clone, Copy)]
+pub(crate) enum Group {
+    /// Its own.
+    Own,
+    /// That of who starts it.
+    Ours,
+}
+
+/// Starts the command; its id is also that of its process group if that is its own. `pipes` are those of its
 /// standard output and, if that is to be apart, its standard error; the command alone holds them
 /// afterwards.
 ///
 /// `posix_spawn` shares our memory until the exec, so a large parent costs nothing, and it sets
 /// mask and dispositions in the child, which ours (blocked for the signal descriptor) must not reach.
-pub(crate) fn spawn(spec: &Spec, pipes: Vec<OwnedFd>) -> io::Result<Pid> {
+pub(crate) fn spawn(spec: &Spec, pipes: Vec<OwnedFd>, group: Group) -> io::Result<Pid> {
     let argv = c_strings(
         std::iter::once(spec.program.as_os_str().as_bytes()).chain(spec.args.iter().map(String::as_bytes)),
     )?;
@@ -27,7 +36,7 @@ pub(crate) fn spawn(spec: &Spec, pipes: Vec<OwnedFd>) -> io::Result<Pid> {
     let env = c_strings(pairs.iter().map(String::as_bytes))?;
     let outputs = Outputs::open(&spec.output, pipes)?;
     let null = File::open("/dev/null")?;
-    let (descriptors, attributes) = (descriptors(null.as_fd(), &outputs)?, attributes()?);
+    let (descriptors, attributes) = (descriptors(null.as_fd(), &outputs)?, attributes(group)?);
     rustix::process::chdir(&spec.cwd)?;
     let spawned = posix_spawn(spec.program.as_path(), &descriptors, &attributes, &argv, &env);
     // its folder is to be removed
@@ -77,16 +86,18 @@ fn descriptors(input: BorrowedFd<'_>, outputs: &Outputs) -> io::Result<PosixSpaw
     Ok(actions)
 }
 
-fn attributes() -> io::Result<PosixSpawnAttr> {
+fn attributes(group: Group) -> io::Result<PosixSpawnAttr> {
     let mut attributes = PosixSpawnAttr::init()?;
-    attributes.set_pgroup(nix::unistd::Pid::from_raw(0))?;
     attributes.set_sigmask(&SigSet::empty())?;
     attributes.set_sigdefault(&SigSet::all())?;
-    attributes.set_flags(
-        PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
-            | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK
-            | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF,
-    )?;
+    let flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF;
+    match group {
+        Group::Own => {
+            attributes.set_pgroup(nix::unistd::Pid::from_raw(0))?;
+            attributes.set_flags(flags | PosixSpawnFlags::POSIX_SPAWN_SETPGROUP)?;
+        }
+        Group::Ours => attributes.set_flags(flags)?,
+    }
     Ok(attributes)
 }
 

@@ -5,38 +5,34 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sandbox::{Confinement, Grant};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Which supervisor this is: a number that changes with its source. A supervisor is given it as its
 /// second argument, and a program left over from another build refuses it.
 pub const DIALECT: u64 = {
-    let parts: [&[u8]; 8] = [
+    let parts: [&[u8]; 13] = [
         include_bytes!("child.rs"),
+        include_bytes!("disk.rs"),
         include_bytes!("footing.rs"),
+        include_bytes!("launch.rs"),
+        include_bytes!("launcher.rs"),
         include_bytes!("lib.rs"),
         include_bytes!("orders.rs"),
         include_bytes!("processes.rs"),
         include_bytes!("reap.rs"),
         include_bytes!("spawn.rs"),
+        include_bytes!("supervised.rs"),
+        include_bytes!("watchdog.rs"),
         include_bytes!("wire.rs"),
     ];
-    let (mut hash, mut part) = (0xcbf2_9ce4_8422_2325, 0);
+    let (mut hash, mut part) = (sandbox::SOURCE, 0);
     while part < parts.len() {
-        hash = fnv1a(hash, parts[part]);
+        hash = sandbox::fnv1a(hash, parts[part]);
         part += 1;
     }
     hash
 };
-
-const fn fnv1a(mut hash: u64, text: &[u8]) -> u64 {
-    let mut place = 0;
-    while place < text.len() {
-        // a const fn has neither iterators nor `From`
-        hash = (hash ^ text[place] as u64).wrapping_mul(0x0100_0000_01b3);
-        place += 1;
-    }
-    hash
-}
 
 /// The longest message, in bytes: an environment and arguments that the kernel would accept fit.
 pub const MAX_FRAME: usize = 16 * 1024 * 1024;
@@ -56,6 +52,9 @@ pub struct Spec {
     pub kind: Kind,
     /// Where its standard output and error go.
     pub output: Output,
+    /// What it is granted; it is then started by the launcher that [`Order::Prepare`] has made ready. `None`
+    /// runs it as we are.
+    pub grant: Option<Grant>,
 }
 
 /// How a command is ended when its host asks for grace, or goes away.
@@ -121,6 +120,21 @@ impl Exit {
     }
 }
 
+/// A limit of [`sandbox::Limits`] that ended a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hit {
+    /// Memory of all its processes.
+    Memory,
+    /// CPU time of all its processes.
+    Cpu,
+    /// The number of its processes.
+    Processes,
+    /// The size of one file.
+    FileSize,
+    /// The size of all its files.
+    Disk,
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
@@ -148,6 +162,8 @@ impl Status {
 /// From the host.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Order {
+    /// Have a launcher confined like this wait for the next command.
+    Prepare(Confinement),
     /// Start this.
     Start(Spec),
     /// Kill everything, after SIGTERM and this long if it is not zero.
@@ -160,6 +176,13 @@ pub enum Order {
 /// From the supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Report {
+    /// A launcher waits.
+    Prepared,
+    /// There is no launcher.
+    Unprepared {
+        /// Why.
+        message: String,
+    },
     /// The main process runs; its id is also its process group's.
     Started {
         /// The main process.
@@ -176,6 +199,8 @@ pub enum Report {
         exit: Exit,
         /// Whether the supervisor takes another command: not when this one has tampered with it.
         reusable: bool,
+        /// The limit it has hit, if it was ended for that.
+        hit: Option<Hit>,
     },
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use catalog::Script;
 use job_queue::Job;
 
+use crate::config::Sandbox;
 use crate::execute::{Invocation, JobError, Limits, Prepared};
 use crate::keeper::Keeper;
 use crate::patience::{GaveUp, ask};
@@ -130,5 +131,6 @@ fn invocation(job: &Job, script: &Script, args: Bytes, limits: Limits) -> Invoca
 fn limits(worker: &Worker, script: &Script) -> Limits {
     let own = script.script.timeout.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
     let timeout = own.unwrap_or(worker.config.timeout_default).min(worker.config.timeout_max);
-    Limits { timeout, ..Limits::default() }
+    let Sandbox { limits, network, .. } = &worker.config.sandbox;
+    Limits { timeout, kernel: *limits, network: *network, ..Limits::default() }
 }

@@ -5,16 +5,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifecycle::supervisor::{Exit, Host, Kind, Lost, Output, Running, Spare, Spares, Spec};
+use lifecycle::supervisor::{Host, Kind, Lost, Output, Running, Spare, Spec};
 use proto::Language;
+use sandbox::{Grant, Level};
 use tokio::sync::Notify;
 
 use super::failure::JobError;
 use super::folder::{JobFolder, clean_work_dir};
 use super::invocation::{Invocation, Outcome, Surroundings, Verdict};
 use super::kill::Kill;
+use super::limits::explain;
 use super::log::{LogPump, LogSink, Seen};
 use super::mask::Masks;
+use super::pads::{Pad, Pads};
+use super::policy::{Isolation, NoIsolation, Policy};
+use super::trial::Trials;
 use super::watch::{End, watch};
 use crate::runtime::{Ended, Plan, Runtime, Runtimes};
 
@@ -42,6 +47,10 @@ pub struct Config {
     pub deno: Option<PathBuf>,
     /// The Bash program; looked for as `bash` when `None`.
     pub bash: Option<PathBuf>,
+    /// How scripts are confined.
+    pub isolation: Isolation,
+    /// TCP ports that scripts with the network `internet` may connect to.
+    pub ports: Vec<u16>,
 }
 
 /// Why an executor cannot start.
@@ -66,8 +75,11 @@ pub enum StartError {
         reason: String,
     },
     /// None of the languages runs here.
-    #[error("no interpreter found in {0}: a worker needs python3, deno or bash")]
+    #[error("no interpreter in {0} runs a script: a worker needs python3, deno or bash")]
     NoLanguage(String),
+    /// Scripts cannot be confined as they must be.
+    #[error(transparent)]
+    Isolation(#[from] NoIsolation),
 }
 
 /// Runs scripts. Cheap to clone.
@@ -78,10 +90,10 @@ pub struct Executor {
 
 #[derive(Debug)]
 struct Shared {
-    jobs_dir: PathBuf,
     search_path: String,
+    ports: Vec<u16>,
     runtimes: Runtimes,
-    spares: Arc<Spares>,
+    pads: Pads,
 }
 
 /// A script whose folder and files are there. Dropping it removes them.
@@ -89,10 +101,17 @@ pub struct Prepared {
     invocation: Invocation,
     runtime: Arc<dyn Runtime>,
     plan: Plan,
-    folder: JobFolder,
+    pad: Pad,
 }
 
-impl Prepared {
+/// What is needed of it once it runs.
+struct Begun {
+    invocation: Invocation,
+    runtime: Arc<dyn Runtime>,
+    folder: Arc<JobFolder>,
+}
+
+impl Begun {
     /// Bytes that a script has left as its answer.
     fn answer_bytes(&self) -> u64 {
         let sizes = self.runtime.answers().iter().map(|name| self.folder.path().join(name));
@@ -102,47 +121,71 @@ impl Prepared {
 
 /// The folder of a run that is over. Dropping it removes it, too, with nobody waiting.
 #[must_use]
-pub struct Leftovers(Option<Arc<Prepared>>);
+pub struct Leftovers(Option<Arc<JobFolder>>);
 
 impl Leftovers {
     /// Removes the folder.
     pub async fn remove(mut self) {
-        let prepared = self.0.take();
+        let folder = self.0.take();
         // it fails only when the runtime ends, and then the drop has removed it
-        let _ = blocking(move || drop(prepared)).await;
+        let _ = blocking(move || drop(folder)).await;
     }
 }
 
 impl Drop for Leftovers {
     /// Never on an async thread: there may be a hundred thousand files.
     fn drop(&mut self) {
-        if let (Some(prepared), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn_blocking(move || drop(prepared));
+        if let (Some(folder), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn_blocking(move || drop(folder));
         }
     }
 }
 
 impl Executor {
-    /// Cleans the work folder, finds the interpreters, and starts the first supervisors.
-    /// Must be called inside a tokio runtime; blocks for as long as the interpreters take to say who they are.
+    /// Cleans the work folder, finds out how scripts can be confined and which interpreters run them then, and
+    /// has the first launchers made ready. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// The work folder is unusable, a configured interpreter does not run, or none is there.
-    pub fn new(config: &Config, host: Host) -> Result<Self, StartError> {
+    /// The work folder is unusable, the sandbox is too weak, a configured interpreter does not run, or none is
+    /// there.
+    pub async fn new(config: &Config, host: Host) -> Result<Self, StartError> {
         let jobs_dir = config.work_dir.join("jobs");
         let failed = |source| StartError::WorkDir { path: config.work_dir.clone(), source };
         clean_work_dir(&config.work_dir).map_err(failed)?;
         clean_work_dir(&jobs_dir).map_err(failed)?;
-        let runtimes = Runtimes::probe(config)?;
-        let spares = Spares::new(host, config.spares);
-        Ok(Self {
-            shared: Arc::new(Shared { jobs_dir, search_path: config.search_path.clone(), runtimes, spares }),
-        })
+        let policy = Policy::establish(config.isolation, &host, &config.work_dir, &jobs_dir).await?;
+        let folders = config.search_path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from);
+        let policy = policy.allowing(folders);
+        let shared = Arc::new(config.clone());
+        let (runtimes, policy) = Trials::new(&shared, &host, jobs_dir.clone()).all(policy).await?;
+        let executor = Self::of(config, runtimes, Pads::empty(host, policy, jobs_dir, config.spares));
+        executor.shared.pads.fill();
+        Ok(executor)
+    }
+
+    pub(super) fn of(config: &Config, runtimes: Runtimes, pads: Pads) -> Self {
+        let (search_path, ports) = (config.search_path.clone(), config.ports.clone());
+        Self { shared: Arc::new(Shared { search_path, ports, runtimes, pads }) }
     }
 
     /// The languages that run here, each with its interpreter's version.
     pub fn languages(&self) -> Vec<(Language, String)> {
         self.shared.runtimes.all().map(|runtime| (runtime.language(), runtime.version().to_owned())).collect()
+    }
+
+    /// How strongly scripts are confined; `None` only where a test has switched that off.
+    pub fn level(&self) -> Option<Level> {
+        self.shared.pads.policy().level()
+    }
+
+    /// What stood in the way of a stronger level.
+    pub fn shortfall(&self) -> Option<&str> {
+        self.shared.pads.policy().shortfall()
+    }
+
+    /// Whether control groups keep the limits of memory and processes, or a watchdog does.
+    pub fn has_cgroups(&self) -> bool {
+        self.shared.pads.policy().has_cgroups()
     }
 
     /// Makes the folder and the files of a script: all that can be done before it may start.
@@ -157,12 +200,11 @@ impl Executor {
                 format!("this worker has no runtime for {language}"),
             ));
         };
-        let jobs_dir = self.shared.jobs_dir.clone();
+        let pad = self.shared.pads.take().await;
+        let pad = pad.map_err(|e| JobError::worker("no launcher is to be had", &e))?;
         blocking(move || {
-            let folder = JobFolder::create(&jobs_dir, &invocation.job_id);
-            let folder = folder.map_err(|e| JobError::worker("the job's folder cannot be made", &e))?;
-            let plan = runtime.prepare(&invocation, &folder)?;
-            Ok(Prepared { invocation, runtime, plan, folder })
+            let plan = runtime.prepare(&invocation, &pad.folder)?;
+            Ok(Prepared { invocation, runtime, plan, pad })
         })
         .await?
     }
@@ -175,43 +217,44 @@ impl Executor {
         logs: impl LogSink,
         mut kill: Kill,
     ) -> (Outcome, Leftovers) {
-        let (prepared, masks) = (Arc::new(prepared), Arc::new(Masks::new(&around.mask)));
-        let outcome = match self.start(&prepared, around.env).await {
-            Ok(running) => {
-                let pump = LogPump::new(logs, Arc::clone(&masks), prepared.invocation.limits);
-                let (end, seen, spare) = accompany(running, pump, &mut kill, &prepared.invocation).await;
-                if let Some(spare) = spare {
-                    self.shared.spares.give_back(spare);
-                }
-                conclude(&prepared, end, seen, masks).await
+        let masks = Arc::new(Masks::new(&around.mask));
+        let spec = self.spec(&prepared, around.env);
+        let Prepared { invocation, runtime, plan: _, pad } = prepared;
+        let begun = Arc::new(Begun { invocation, runtime, folder: Arc::clone(&pad.folder) });
+        let outcome = match pad.start(spec).await {
+            Ok((running, launched)) => {
+                let pump = LogPump::new(logs, Arc::clone(&masks), begun.invocation.limits);
+                let (end, seen, spare) = accompany(running, pump, &mut kill, &begun.invocation).await;
+                launched.end(spare);
+                conclude(&begun, end, seen, masks).await
             }
-            Err(error) => Outcome::never_ran(&error),
+            Err(error) => Outcome::never_ran(&JobError::worker("the script cannot be started", &error)),
         };
-        (outcome, Leftovers(Some(prepared)))
-    }
-
-    async fn start(&self, prepared: &Prepared, env: Vec<(String, String)>) -> Result<Running, JobError> {
-        let running = self.shared.spares.start(self.spec(prepared, env)).await;
-        running.map_err(|e| JobError::worker("the script cannot be started", &e))
+        (outcome, Leftovers(Some(Arc::clone(&begun.folder))))
     }
 
     fn spec(&self, prepared: &Prepared, mut env: Vec<(String, String)>) -> Spec {
-        let folder = prepared.folder.path();
-        let home = folder.display().to_string();
-        let defaults = [("PATH", self.shared.search_path.as_str()), ("HOME", &home), ("TZ", "UTC")];
+        let (folder, tmp) = prepared.pad.seen();
+        let (home, tmp) = (folder.display().to_string(), tmp.display().to_string());
+        let defaults =
+            [("PATH", self.shared.search_path.as_str()), ("HOME", &home), ("TMPDIR", &tmp), ("TZ", "UTC")];
         let plan = prepared.plan.env.iter().map(|(key, value)| (*key, value.as_str()));
         for (key, value) in defaults.into_iter().chain(plan) {
             if !env.iter().any(|(given, _)| given == key) {
                 env.push((key.to_owned(), value.to_owned()));
             }
         }
+        let limits = prepared.invocation.limits;
+        let granted =
+            Grant { limits: limits.kernel, network: limits.network, ports: self.shared.ports.clone() };
         Spec {
             program: prepared.plan.program.clone(),
             args: prepared.plan.args.clone(),
             env,
-            cwd: folder.to_owned(),
+            cwd: folder,
             kind: Kind::Script,
             output: Output::Log(prepared.plan.streams),
+            grant: self.level().map(|_| granted),
         }
     }
 }
@@ -244,16 +287,16 @@ async fn accompany<S: LogSink>(
     (end, pump.into_seen(), control.into_spare())
 }
 
-async fn conclude(prepared: &Arc<Prepared>, end: End, seen: Seen, masks: Arc<Masks>) -> Outcome {
-    let exit = end.exit.as_ref().ok().copied();
+async fn conclude(begun: &Arc<Begun>, end: End, seen: Seen, masks: Arc<Masks>) -> Outcome {
+    let exit = end.exit.as_ref().ok().map(|ended| ended.exit);
     let (output_bytes, mem_peak_kib) = (seen.bytes, exit.map_or(0, |exit| exit.max_rss_kib));
     let verdict = if let Some(reason) = end.killed {
         Ok(Verdict::Killed(reason))
-    } else if prepared.answer_bytes() + seen.bytes <= READ_AT_ONCE {
-        Ok(verdict(prepared, end.exit, &seen, &masks))
+    } else if begun.answer_bytes() + seen.bytes <= READ_AT_ONCE {
+        Ok(verdict(begun, end.exit, &seen, &masks))
     } else {
-        let prepared = Arc::clone(prepared);
-        blocking(move || verdict(&prepared, end.exit, &seen, &masks)).await
+        let begun = Arc::clone(begun);
+        blocking(move || verdict(&begun, end.exit, &seen, &masks)).await
     };
     match verdict {
         Ok(verdict) => Outcome { verdict, exit, mem_peak_kib, output_bytes },
@@ -261,17 +304,20 @@ async fn conclude(prepared: &Arc<Prepared>, end: End, seen: Seen, masks: Arc<Mas
     }
 }
 
-fn verdict(prepared: &Prepared, exit: Result<Exit, Lost>, seen: &Seen, masks: &Masks) -> Verdict {
+fn verdict(begun: &Begun, exit: Result<lifecycle::supervisor::Ended, Lost>, seen: &Seen, masks: &Masks) -> Verdict {
     let result = match exit {
-        Ok(exit) => {
+        Ok(ended) => {
             let tail = masks.strike_all(&clean(seen.tail.lines()));
-            prepared.runtime.result(&Ended {
-                status: exit.status,
-                folder: &prepared.folder,
+            let limits = &begun.invocation.limits;
+            let status = ended.exit.status;
+            let result = begun.runtime.result(&Ended {
+                status,
+                folder: &begun.folder,
                 log_tail: &String::from_utf8_lossy(&tail),
                 last_line: seen.last_line.get(),
-                result_limit: prepared.invocation.limits.result_bytes,
-            })
+                result_limit: limits.result_bytes,
+            });
+            result.map_err(|error| explain(error, status, ended.hit, limits))
         }
         Err(Lost::Refused(message)) => {
             Err(JobError::new("ExecutionErr", format!("the script could not be started: {message}")))

@@ -2,28 +2,42 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use proto::JobId;
+use sandbox::User;
 
-/// A folder only we can enter, removed with all that is in it when dropped.
+use super::bounded::{FileError, read_bounded};
+
+/// The folder in it for temporary files.
+const TMP: &str = "tmp";
+
+/// A folder that only its script's user can enter, and we; removed with all that is in it when dropped.
 #[derive(Debug)]
 pub struct JobFolder {
     path: PathBuf,
+    /// Whose it is: [`OURS`] if scripts run as we do.
+    owner: AtomicU32,
 }
 
+/// No user has this number: to `chown` it means to leave things as they are.
+const OURS: u32 = u32::MAX;
+
 impl JobFolder {
-    /// Makes a new folder. Its name begins with the job's id; two attempts never share one.
+    /// Makes a new folder, for a script that runs as `user` or as we do. No two have one name.
     ///
     /// # Errors
     /// The work folder is missing or full.
-    pub fn create(work_dir: &Path, job: &JobId) -> io::Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix(&format!("{job}."))
-            .permissions(fs::Permissions::from_mode(0o700))
-            .tempdir_in(work_dir)?;
-        Ok(Self { path: folder.keep() })
+    pub fn create(jobs_dir: &Path, user: Option<User>) -> io::Result<Self> {
+        let private = || fs::Permissions::from_mode(0o700);
+        let folder = tempfile::Builder::new().prefix("job.").permissions(private()).tempdir_in(jobs_dir)?;
+        let owner = AtomicU32::new(user.map_or(OURS, |User(id)| id));
+        let folder = Self { path: folder.keep(), owner };
+        fs::DirBuilder::new().mode(0o700).create(folder.tmp())?;
+        folder.own(&folder.tmp())?;
+        folder.own(&folder.path)?;
+        Ok(folder)
     }
 
     /// Where it is.
@@ -31,14 +45,60 @@ impl JobFolder {
         &self.path
     }
 
-    /// Writes a new file that only we can read.
+    /// The folder in it for temporary files.
+    pub fn tmp(&self) -> PathBuf {
+        self.path.join(TMP)
+    }
+
+    /// Writes a new file that only the script can read, and we.
     ///
     /// # Errors
     /// It exists, or the disk is full.
     pub fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let path = self.path.join(name);
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        if let Some(User(id)) = self.owner() {
+            fchown(&file, Some(id), Some(id))?;
+        }
         io::Write::write_all(&mut file, content)
+    }
+
+    /// The bytes of a file that the script may have made; `None` if it has not. Links are not followed, and what
+    /// is not the script's own is not taken for it: another name of somebody's file is no result.
+    ///
+    /// # Errors
+    /// It is larger than `limit` bytes, is no plain file, or is somebody else's.
+    pub(crate) fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
+        read_bounded(&self.path.join(name), self.owner(), limit)
+    }
+
+    fn owner(&self) -> Option<User> {
+        match self.owner.load(Ordering::Relaxed) {
+            OURS => None,
+            id => Some(User(id)),
+        }
+    }
+
+    fn own(&self, path: &Path) -> io::Result<()> {
+        self.owner().map_or(Ok(()), |User(id)| lchown(path, Some(id), Some(id)))
+    }
+
+    /// Gives it, and what we have written to it, to another user. Before its script has started.
+    pub(super) fn hand_to(&self, user: Option<User>) -> io::Result<()> {
+        self.owner.store(user.map_or(OURS, |User(id)| id), Ordering::Relaxed);
+        for entry in fs::read_dir(&self.path)? {
+            self.own(&entry?.path())?;
+        }
+        self.own(&self.path)
+    }
+
+    /// Its user cannot enter it any more. Its script has ended.
+    pub(super) fn take_back(&self) {
+        if self.owner().is_some()
+            && let Err(error) = lchown(&self.path, Some(0), Some(0))
+        {
+            tracing::warn!(folder = %self.path.display(), %error, "job folder not taken back");
+        }
     }
 }
 
@@ -50,9 +110,11 @@ impl Drop for JobFolder {
     }
 }
 
-/// Makes the work folder and removes what an earlier worker left in it.
+/// Makes the work folder and removes what an earlier worker left in it. Scripts of other users pass through it
+/// to their own folder; none can list it.
 pub(super) fn clean_work_dir(work_dir: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(work_dir)?;
+    fs::create_dir_all(work_dir)?;
+    fs::set_permissions(work_dir, fs::Permissions::from_mode(0o711))?;
     for entry in fs::read_dir(work_dir)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
@@ -91,11 +153,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_of_one_job_differ_and_vanish() {
+    fn folders_differ_and_vanish() {
         let work = tempfile::tempdir().unwrap();
-        let job = JobId::random();
         let (a, b) =
-            (JobFolder::create(work.path(), &job).unwrap(), JobFolder::create(work.path(), &job).unwrap());
+            (JobFolder::create(work.path(), None).unwrap(), JobFolder::create(work.path(), None).unwrap());
         assert_ne!(a.path(), b.path());
         assert_eq!(fs::metadata(a.path()).unwrap().permissions().mode() & 0o777, 0o700);
         a.write("x", b"1").unwrap();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lifecycle::supervisor::Exit;
 use proto::{JobId, Language};
+use sandbox::Network;
 
 use super::failure::JobError;
 use super::kill::KillReason;
@@ -48,6 +49,10 @@ pub struct Limits {
     pub output_kill_bytes: u64,
     /// Bytes of result, as JSON text.
     pub result_bytes: u64,
+    /// What the kernel and the supervisor keep.
+    pub kernel: sandbox::Limits,
+    /// Whom it may reach.
+    pub network: Network,
     /// Time between SIGTERM and SIGKILL on a cancel, timeout or shutdown; zero kills at once.
     pub kill_grace: Duration,
 }
@@ -59,6 +64,8 @@ impl Default for Limits {
             log_bytes: 2 * 1024 * 1024,
             output_kill_bytes: 1024 * 1024 * 1024,
             result_bytes: 8 * 1024 * 1024,
+            kernel: sandbox::Limits::default(),
+            network: Network::Internet,
             kill_grace: Duration::ZERO,
         }
     }

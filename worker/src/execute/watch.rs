@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lifecycle::supervisor::{Control, Exit, Lost};
+use lifecycle::supervisor::{Control, Ended, Lost};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -19,7 +19,7 @@ const KILL_BOUND: Duration = Duration::from_secs(30);
 /// How a command ended.
 pub(super) struct End {
     /// Its own account.
-    pub(super) exit: Result<Exit, Lost>,
+    pub(super) exit: Result<Ended, Lost>,
     /// Why we ended it, if we did.
     pub(super) killed: Option<KillReason>,
 }
@@ -41,7 +41,7 @@ pub(super) async fn watch(control: &mut Control, kill: &mut Kill, too_much: &Not
 }
 
 /// During a grace a lost lease still kills at once.
-async fn until_killed(control: &mut Control, kill: &mut Kill, grace: Duration) -> Result<Exit, Lost> {
+async fn until_killed(control: &mut Control, kill: &mut Kill, grace: Duration) -> Result<Ended, Lost> {
     let bound = Instant::now() + grace + KILL_BOUND;
     let mut lease = Box::pin(kill.lease_lost());
     let (mut hurried, mut woken) = (grace.is_zero(), false);

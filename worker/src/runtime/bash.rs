@@ -2,7 +2,8 @@
 
 mod signature;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use lifecycle::supervisor::Streams;
@@ -10,8 +11,8 @@ use proto::Language;
 use proto::json::RawObject;
 
 use super::wrapped::{ARGS, checked, too_large, unreadable, write};
-use super::{Ended, Plan, Runtime, probe};
-use crate::execute::{Config, Invocation, JobError, JobFolder, StartError, read_bounded};
+use super::{Candidates, Ended, Plan, Runtime, probe};
+use crate::execute::{Config, Invocation, JobError, JobFolder};
 
 const SCRIPT: &str = "main.sh";
 const VALUES: &str = "args.bin";
@@ -26,6 +27,8 @@ const MAX_ARGV: usize = 64 * 1024;
 const FROM_FILE: &str =
     r#"mapfile -d '' -t __args <args.bin; set -- "${__args[@]}"; unset __args; rm -f args.bin; . ./main.sh"#;
 
+const ASK: [&str; 3] = ["--norc", "-c", "echo $BASH_VERSION"];
+
 /// Scripts for Bash.
 #[derive(Debug)]
 pub(super) struct Bash {
@@ -34,11 +37,15 @@ pub(super) struct Bash {
 }
 
 impl Bash {
-    pub(super) fn probe(config: &Config) -> Result<Option<Self>, StartError> {
-        let args = ["--norc", "-c", "echo $BASH_VERSION"];
-        probe::interpreter(config, Language::Bash, (config.bash.as_ref(), "bash"), &args, |program, said| {
+    pub(super) fn candidates(config: &Arc<Config>) -> Candidates {
+        let programs = probe::programs(config, config.bash.as_ref(), "bash");
+        probe::interpreters(config, Language::Bash, programs, &ASK, |_, program, said| {
             let version = said.trim().to_owned();
-            version.contains('.').then(|| Self { program: program.to_owned(), version })
+            if version.contains('.') {
+                Ok(Self { program: program.to_owned(), version })
+            } else {
+                Err(probe::says(said))
+            }
         })
     }
 }
@@ -70,6 +77,18 @@ impl Runtime for Bash {
         Ok(Plan { program: self.program.clone(), args, env: Vec::new(), streams: Streams::Apart })
     }
 
+    fn program(&self) -> &Path {
+        &self.program
+    }
+
+    fn readable(&self) -> Vec<PathBuf> {
+        vec![self.program.clone()]
+    }
+
+    fn trial(&self) -> &'static str {
+        "echo 1"
+    }
+
     fn answers(&self) -> &'static [&'static str] {
         &[RESULT_JSON, RESULT_TEXT]
     }
@@ -79,7 +98,7 @@ impl Runtime for Bash {
             return Err(JobError::execution("bash", ended.status, ended.log_tail));
         }
         let file = |name| {
-            read_bounded(&ended.folder.path().join(name), ended.result_limit).map_err(|e| unreadable(&e))
+            ended.folder.read(name, ended.result_limit).map_err(|e| unreadable(&e))
         };
         if let Some(json) = file(RESULT_JSON)?.filter(|json| !json.trim_ascii().is_empty()) {
             return checked(json);

@@ -3,15 +3,16 @@
 
 mod signature;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use lifecycle::supervisor::Streams;
 use proto::Language;
 
 use super::wrapped::{self, ANSWERS, ARGS, write};
-use super::{Ended, Plan, Runtime, probe};
-use crate::execute::{Config, Invocation, JobError, JobFolder, StartError};
+use super::{Candidates, Ended, Plan, Runtime, probe};
+use crate::execute::{Config, Invocation, JobError, JobFolder};
 
 const WRAPPER: &str = include_str!("../../runtimes/deno/hookmill_main.js");
 const WRAPPER_FILE: &str = "hookmill_main.js";
@@ -23,28 +24,28 @@ const PARAMETERS: &str = "parameters.json";
 const FLAGS: [&str; 7] =
     ["run", "--quiet", "--no-config", "--no-lock", "--no-prompt", "--no-check", "--allow-all"];
 
+const ASK: [&str; 3] = ["eval", "--quiet", "console.log(Deno.execPath() + '\\n' + Deno.version.deno)"];
+
 /// Scripts for Deno.
 #[derive(Debug)]
 pub(super) struct Deno {
     program: PathBuf,
     version: String,
     wrapper: PathBuf,
-    cache: PathBuf,
 }
 
 impl Deno {
-    pub(super) fn probe(config: &Config) -> Result<Option<Self>, StartError> {
-        let args = ["eval", "--quiet", "console.log(Deno.execPath() + '\\n' + Deno.version.deno)"];
-        let found =
-            probe::interpreter(config, Language::Deno, (config.deno.as_ref(), "deno"), &args, |_, said| {
-                read(said)
-            })?;
-        let Some((program, version)) = found else { return Ok(None) };
-        let folder = config.work_dir.join("runtime/deno");
-        let wrapper = folder.join(WRAPPER_FILE);
-        let installed = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&wrapper, WRAPPER));
-        installed.map_err(|source| StartError::WorkDir { path: folder.clone(), source })?;
-        Ok(Some(Self { program, version, wrapper, cache: folder.join("cache") }))
+    pub(super) fn candidates(config: &Arc<Config>) -> Candidates {
+        let programs = probe::programs(config, config.deno.as_ref(), "deno");
+        probe::interpreters(config, Language::Deno, programs, &ASK, |config, _, said| {
+            let (program, version) = read(said).ok_or_else(|| probe::says(said))?;
+            let folder = config.work_dir.join("runtime/deno");
+            let wrapper = folder.join(WRAPPER_FILE);
+            let installed =
+                std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&wrapper, WRAPPER));
+            installed.map_err(|error| format!("{}: {error}", folder.display()))?;
+            Ok(Self { program, version, wrapper })
+        })
     }
 }
 
@@ -65,11 +66,24 @@ impl Runtime for Deno {
         let wrapper = self.wrapper.display().to_string();
         let args = FLAGS.into_iter().chain([wrapper.as_str(), SCRIPT]).map(str::to_owned).collect();
         let env = vec![
-            ("DENO_DIR", self.cache.display().to_string()),
+            // in its folder: what one script leaves there must not become another's
+            ("DENO_DIR", ".deno".to_owned()),
             ("DENO_NO_UPDATE_CHECK", "1".to_owned()),
             ("NO_COLOR", "1".to_owned()),
         ];
         Ok(Plan { program: self.program.clone(), args, env, streams: Streams::Merged })
+    }
+
+    fn program(&self) -> &Path {
+        &self.program
+    }
+
+    fn readable(&self) -> Vec<PathBuf> {
+        vec![self.program.clone(), self.wrapper.clone()]
+    }
+
+    fn trial(&self) -> &'static str {
+        "export function main() { return 1 }"
     }
 
     fn answers(&self) -> &'static [&'static str] {

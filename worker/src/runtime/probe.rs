@@ -1,41 +1,46 @@
-//! Finding an interpreter and asking it who it is.
+//! Finding interpreters and asking each who it is.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use proto::Language;
 
+use super::{Candidates, Runtime};
 use crate::execute::{Config, StartError};
 
-/// Runs the interpreter of `language` with `args` and hands what it says to `read`. `None` if none
-/// is configured and none found, or if the found one does not run.
-pub(super) fn interpreter<T>(
-    config: &Config,
-    language: Language,
-    (configured, name): (Option<&PathBuf>, &str),
-    args: &[&str],
-    read: impl FnOnce(&Path, &str) -> Option<T>,
-) -> Result<Option<T>, StartError> {
-    let Some(program) = configured.cloned().or_else(|| search(&config.search_path, name)) else {
-        return Ok(None);
-    };
-    let found = ask(config, &program, args).and_then(|said| {
-        read(&program, &said)
-            .ok_or_else(|| format!("it says {:?}", said.chars().take(200).collect::<String>()))
-    });
-    match found {
-        Ok(found) => Ok(Some(found)),
-        Err(reason) if configured.is_some() => Err(StartError::Interpreter { language, program, reason }),
-        Err(reason) => {
-            tracing::warn!(%language, program = %program.display(), reason, "interpreter found but unusable");
-            Ok(None)
-        }
-    }
+/// The interpreters to ask: the configured one, or those called `name` in the search path.
+pub(super) fn programs(config: &Config, configured: Option<&PathBuf>, name: &str) -> Vec<PathBuf> {
+    configured.map_or_else(|| search(&config.search_path, name), |program| vec![program.clone()])
 }
 
-fn search(path: &str, name: &str) -> Option<PathBuf> {
+/// `programs` of `language`, each asked with `args` and made a runtime of what it says. One that does not answer
+/// is an error.
+pub(super) fn interpreters<T: Runtime + 'static>(
+    config: &Arc<Config>,
+    language: Language,
+    programs: Vec<PathBuf>,
+    args: &'static [&'static str],
+    read: impl Fn(&Config, &Path, &str) -> Result<T, String> + Send + 'static,
+) -> Candidates {
+    let config = Arc::clone(config);
+    Box::new(programs.into_iter().map(move |program| {
+        let found = ask(&config, &program, args).and_then(|said| read(&config, &program, &said));
+        match found {
+            Ok(runtime) => Ok(Arc::new(runtime) as Arc<dyn Runtime>),
+            Err(reason) => Err(StartError::Interpreter { language, program, reason }),
+        }
+    }))
+}
+
+/// What an interpreter said, in an error.
+pub(super) fn says(said: &str) -> String {
+    format!("it says {:?}", said.chars().take(200).collect::<String>())
+}
+
+fn search(path: &str, name: &str) -> Vec<PathBuf> {
     let folders = path.split(':').filter(|folder| !folder.is_empty());
-    folders.map(|folder| Path::new(folder).join(name)).find(|program| program.is_file())
+    folders.map(|folder| Path::new(folder).join(name)).filter(|program| program.is_file()).collect()
 }
 
 fn ask(config: &Config, program: &Path, args: &[&str]) -> Result<String, String> {
@@ -59,15 +64,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_folder_that_has_it_wins() {
+    fn folders_are_searched_in_their_order() {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         for folder in [&a, &b] {
             std::fs::write(folder.path().join("tool"), "").unwrap();
         }
         std::fs::create_dir(a.path().join("folder")).unwrap();
         let path = format!(":{}:{}", a.path().display(), b.path().display());
-        assert_eq!(search(&path, "tool"), Some(a.path().join("tool")));
-        assert_eq!(search(&path, "folder"), None);
-        assert_eq!(search("", "tool"), None);
+        assert_eq!(search(&path, "tool"), [a.path().join("tool"), b.path().join("tool")]);
+        assert!(search(&path, "folder").is_empty() && search("", "tool").is_empty());
     }
 }

@@ -1,15 +1,16 @@
 //! Python 3: an interpreter without `site`, a wrapper that calls `main` by name.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use lifecycle::supervisor::Streams;
 use proto::Language;
 
 use super::wrapped::{self, ANSWERS, ARGS, write};
-use super::{Ended, Plan, Runtime, probe};
-use crate::execute::{Config, Invocation, JobError, JobFolder, StartError};
+use super::{Candidates, Ended, Plan, Runtime, probe};
+use crate::execute::{Config, Invocation, JobError, JobFolder};
 
 const WRAPPER: &str = include_str!("../../runtimes/python/hookmill_main.py");
 const WRAPPER_FILE: &str = "hookmill_main.py";
@@ -17,10 +18,18 @@ const WRAPPER_FILE: &str = "hookmill_main.py";
 /// Isolated, without `site`, UTF-8 whatever the locale.
 const FLAGS: [&str; 4] = ["-I", "-S", "-X", "utf8"];
 
-/// Asks for the real program (a shim costs its start each time), for the version, and for the
-/// names a script's module must not take.
-const ASK: &str = "import sys\nprint(sys.executable)\nprint('%d.%d.%d' % sys.version_info[:3])\n\
-                   print(' '.join(sorted(set(sys.stdlib_module_names) | set(sys.builtin_module_names))))";
+/// Asks for the real program (a shim costs its start each time), for the version, for the names a
+/// script's module must not take, and for where it is installed.
+const ASK: [&str; 6] = [
+    "-I",
+    "-S",
+    "-X",
+    "utf8",
+    "-c",
+    "import sys\nprint(sys.executable)\nprint('%d.%d.%d' % sys.version_info[:3])\n\
+     print(' '.join(sorted(set(sys.stdlib_module_names) | set(sys.builtin_module_names))))\n\
+     print(*dict.fromkeys((sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)), sep='\\n')",
+];
 
 /// Compiles the wrapper to a file of bytecode, so that no job compiles it again.
 const COMPILE: &str =
@@ -29,27 +38,32 @@ const COMPILE: &str =
 /// Scripts for Python 3.
 #[derive(Debug)]
 pub(super) struct Python {
-    program: PathBuf,
-    version: String,
-    taken_names: Vec<String>,
+    told: Told,
     start: String,
+    /// Where the wrapper lies.
+    folder: PathBuf,
     packages: Vec<String>,
 }
 
+/// What an interpreter says of itself.
+#[derive(Debug, Default)]
+struct Told {
+    program: PathBuf,
+    version: String,
+    taken_names: Vec<String>,
+    /// Where it is installed: its environment, and what that is made from.
+    prefixes: Vec<PathBuf>,
+}
+
 impl Python {
-    pub(super) fn probe(config: &Config) -> Result<Option<Self>, StartError> {
-        let args = [&FLAGS[..], &["-c", ASK]].concat();
-        let configured = (config.python.as_ref(), "python3");
-        let found = probe::interpreter(config, Language::Python3, configured, &args, |_, said| read(said))?;
-        let Some((program, version, taken_names)) = found else { return Ok(None) };
-        let failed = |program: &PathBuf, reason: String| StartError::Interpreter {
-            language: Language::Python3,
-            program: program.clone(),
-            reason,
-        };
-        let start = install(config, &program).map_err(|reason| failed(&program, reason))?;
-        let packages = config.python_path.iter().map(|path| path.display().to_string()).collect();
-        Ok(Some(Self { program, version, taken_names, start, packages }))
+    pub(super) fn candidates(config: &Arc<Config>) -> Candidates {
+        let programs = probe::programs(config, config.python.as_ref(), "python3");
+        probe::interpreters(config, Language::Python3, programs, &ASK, |config, _, said| {
+            let told = read(said).ok_or_else(|| probe::says(said))?;
+            let (start, folder) = install(config, &told.program)?;
+            let packages = config.python_path.iter().map(|path| path.display().to_string()).collect();
+            Ok(Self { told, start, folder, packages })
+        })
     }
 
     /// The module's name, after the path's last segment.
@@ -60,7 +74,7 @@ impl Python {
             name.insert(0, '_');
         }
         // a script called `json` must not become everybody's `import json`
-        if name.starts_with("__") || self.taken_names.contains(&name) {
+        if name.starts_with("__") || self.told.taken_names.contains(&name) {
             name.push('_');
         }
         name
@@ -73,7 +87,7 @@ impl Runtime for Python {
     }
 
     fn version(&self) -> &str {
-        &self.version
+        &self.told.version
     }
 
     fn prepare(&self, invocation: &Invocation, folder: &JobFolder) -> Result<Plan, JobError> {
@@ -83,7 +97,21 @@ impl Runtime for Python {
         write(folder, ARGS, &invocation.args)?;
         let flags = FLAGS.into_iter().chain(["-c", &self.start]).map(str::to_owned);
         let args = flags.chain([module, file]).chain(self.packages.iter().cloned()).collect();
-        Ok(Plan { program: self.program.clone(), args, env: Vec::new(), streams: Streams::Merged })
+        Ok(Plan { program: self.told.program.clone(), args, env: Vec::new(), streams: Streams::Merged })
+    }
+
+    fn program(&self) -> &Path {
+        &self.told.program
+    }
+
+    fn readable(&self) -> Vec<PathBuf> {
+        let packages = self.packages.iter().map(PathBuf::from);
+        let own = [self.told.program.clone(), self.folder.clone()];
+        self.told.prefixes.iter().cloned().chain(own).chain(packages).collect()
+    }
+
+    fn trial(&self) -> &'static str {
+        "def main(): return 1"
     }
 
     fn answers(&self) -> &'static [&'static str] {
@@ -95,16 +123,20 @@ impl Runtime for Python {
     }
 }
 
-fn read(said: &str) -> Option<(PathBuf, String, Vec<String>)> {
+fn read(said: &str) -> Option<Told> {
     let mut lines = said.lines();
     let (program, version, names) = (lines.next()?, lines.next()?, lines.next()?);
-    let program = PathBuf::from(program);
-    (program.is_absolute() && version.starts_with("3."))
-        .then(|| (program, version.to_owned(), names.split(' ').map(str::to_owned).collect()))
+    let told = Told {
+        program: PathBuf::from(program),
+        version: version.to_owned(),
+        taken_names: names.split(' ').map(str::to_owned).collect(),
+        prefixes: lines.map(PathBuf::from).collect(),
+    };
+    (told.program.is_absolute() && version.starts_with("3.")).then_some(told)
 }
 
-/// Puts the wrapper beside the jobs; what `-c` has to say to start it.
-fn install(config: &Config, program: &PathBuf) -> Result<String, String> {
+/// Puts the wrapper beside the jobs; what `-c` has to say to start it, and where it is.
+fn install(config: &Config, program: &PathBuf) -> Result<(String, PathBuf), String> {
     let folder = config.work_dir.join("runtime/python");
     std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
     let (source, code) = (folder.join(WRAPPER_FILE), folder.join("hookmill_main.pyc"));
@@ -116,10 +148,11 @@ fn install(config: &Config, program: &PathBuf) -> Result<String, String> {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
     std::fs::remove_file(&source).map_err(|e| e.to_string())?;
-    let folder = serde_json::Value::from(folder.display().to_string());
-    Ok(format!(
-        "import sys; sys.path.insert(0, {folder}); from hookmill_main import run; del sys.path[0]; run(sys.argv[1:])"
-    ))
+    let quoted = serde_json::Value::from(folder.display().to_string());
+    let start = format!(
+        "import sys; sys.path.insert(0, {quoted}); from hookmill_main import run; del sys.path[0]; run(sys.argv[1:])"
+    );
+    Ok((start, folder))
 }
 
 #[cfg(test)]
@@ -129,10 +162,9 @@ mod tests {
     #[test]
     fn module_names() {
         let python = Python {
-            program: PathBuf::new(),
-            version: String::new(),
-            taken_names: vec!["json".to_owned()],
+            told: Told { taken_names: vec!["json".to_owned()], ..Told::default() },
             start: String::new(),
+            folder: PathBuf::new(),
             packages: Vec::new(),
         };
         for (path, name) in [
@@ -148,7 +180,8 @@ mod tests {
 
     #[test]
     fn what_an_interpreter_says() {
-        assert!(read("/usr/bin/python3\n3.11.7\njson sys\n").is_some());
+        let told = read("/usr/bin/python3\n3.11.7\njson sys\n/usr\n/opt\n").unwrap();
+        assert_eq!(told.prefixes, [PathBuf::from("/usr"), PathBuf::from("/opt")]);
         assert!(read("python3\n3.11.7\njson\n").is_none());
         assert!(read("/usr/bin/python2\n2.7.1\njson\n").is_none());
         assert!(read("").is_none());

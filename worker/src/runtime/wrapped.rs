@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::Ended;
-use crate::execute::{FileError, JobError, JobFolder, read_bounded};
+use crate::execute::{FileError, JobError, JobFolder};
 
 /// Written whole or not at all by the wrapper, once `main` has returned.
 pub(super) const RESULT: &str = "result.json";
@@ -27,7 +27,7 @@ pub(super) fn write(folder: &JobFolder, name: &str, content: &[u8]) -> Result<()
 
 /// The result the wrapper left; else its error; else that the process ended too early.
 pub(super) fn result(language: &str, ended: &Ended<'_>) -> Result<Bytes, JobError> {
-    match read_bounded(&ended.folder.path().join(RESULT), ended.result_limit) {
+    match ended.folder.read(RESULT, ended.result_limit) {
         Ok(Some(json)) => checked(json),
         Ok(None) => Err(error(language, ended)),
         Err(why) => Err(unreadable(&why)),
@@ -47,7 +47,7 @@ pub(super) fn checked(json: Vec<u8>) -> Result<Bytes, JobError> {
 pub(super) fn unreadable(why: &FileError) -> JobError {
     match why {
         FileError::TooLarge { size, limit } => too_large(*size, *limit),
-        FileError::NotPlain | FileError::Io(_) => {
+        FileError::NotPlain | FileError::NotOwn | FileError::Io(_) => {
             JobError::new("InvalidResult", format!("the result cannot be read: {why}"))
         }
     }
@@ -59,7 +59,7 @@ pub(super) fn too_large(size: u64, limit: u64) -> JobError {
 }
 
 fn error(language: &str, ended: &Ended<'_>) -> JobError {
-    let left = read_bounded(&ended.folder.path().join(ERROR), MAX_ERROR).ok().flatten();
+    let left = ended.folder.read(ERROR, MAX_ERROR).ok().flatten();
     let left = left.and_then(|json| serde_json::from_slice(&json).ok());
     left.unwrap_or_else(|| JobError::execution(language, ended.status, ended.log_tail))
 }

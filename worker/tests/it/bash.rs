@@ -3,7 +3,7 @@ use proto::Language::Bash;
 use crate::bench::{Bench, Gate, invocation};
 
 async fn result(args: &str, script: &str) -> String {
-    Bench::new().run(Bash, script, args).await.result().to_owned()
+    Bench::new().await.run(Bash, script, args).await.result().to_owned()
 }
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn large_arguments_arrive_whole() {
     let args = serde_json::json!({"a": text, "b": [1]}).to_string();
     let script = "a=\"$1\"\nb=\"$2\"\necho \"${#a} $b $0\"";
     assert_eq!(result(&args, script).await, "\"1200000 [1] main.sh\"");
-    let ran = Bench::new().run(Bash, "a=\"$1\"", r#"{"a":"x\u0000y"}"#).await;
+    let ran = Bench::new().await.run(Bash, "a=\"$1\"", r#"{"a":"x\u0000y"}"#).await;
     assert!(ran.message().contains("argument `a` holds a NUL"), "{}", ran.message());
 }
 
@@ -39,24 +39,24 @@ async fn where_the_result_comes_from() {
         r#"{"a": 1.0}"#
     );
     assert_eq!(result("{}", "echo line; : >result.json").await, r#""line""#);
-    let ran = Bench::new().run(Bash, "echo '{' > result.json", "{}").await;
+    let ran = Bench::new().await.run(Bash, "echo '{' > result.json", "{}").await;
     assert!(ran.message().starts_with("the result is not JSON"), "{}", ran.message());
-    let ran = Bench::new().run(Bash, "ln -s /etc/passwd result.json", "{}").await;
+    let ran = Bench::new().await.run(Bash, "ln -s /etc/passwd result.json", "{}").await;
     assert!(ran.message().contains("not a plain file"), "{}", ran.message());
 }
 
 #[tokio::test]
 async fn failures_carry_the_code_and_the_last_lines() {
-    let ran = Bench::new().run(Bash, "echo before\nfalse\necho after", "{}").await;
+    let ran = Bench::new().await.run(Bash, "echo before\nfalse\necho after", "{}").await;
     let error = ran.error();
     assert_eq!((error["name"].as_str(), error["exit_code"].as_i64()), (Some("ExecutionErr"), Some(1)));
     assert_eq!(error["message"], "exit code for \"bash\": 1, last log lines:\nbefore\n");
-    let ran = Bench::new().run(Bash, "echo oops >&2; exit 42", "{}").await;
+    let ran = Bench::new().await.run(Bash, "echo oops >&2; exit 42", "{}").await;
     assert_eq!(ran.error()["exit_code"], 42);
     assert_eq!(ran.log, "oops\n");
-    let ran = Bench::new().run(Bash, "kill -9 $$", "{}").await;
+    let ran = Bench::new().await.run(Bash, "kill -9 $$", "{}").await;
     assert_eq!(ran.error()["exit_code"], 137);
-    let ran = Bench::new().run(Bash, "if", "{}").await;
+    let ran = Bench::new().await.run(Bash, "if", "{}").await;
     assert_eq!(ran.error()["exit_code"], 2);
 }
 
@@ -72,7 +72,7 @@ async fn only_standard_output_is_a_result() {
     assert_eq!(result("{}", "echo 42; echo warn >&2").await, r#""42""#);
     assert_eq!(result("{}", "set -x; echo 42; true").await, r#""42""#);
     assert_eq!(result("{}", "echo 42; printf unended >/dev/stderr; printf 'a\\nb\\n' >&2").await, r#""42""#);
-    let ran = Bench::new().run(Bash, "echo warn >&2", "{}").await;
+    let ran = Bench::new().await.run(Bash, "echo warn >&2", "{}").await;
     assert_eq!((ran.result(), ran.log.as_str()), ("null", "warn\n"));
     assert_eq!(result("{}", "exec 1>&-; echo warn >&2").await, "null");
     assert_eq!(result("{}", "exec 2>&-; echo 42").await, r#""42""#);
@@ -82,7 +82,7 @@ async fn only_standard_output_is_a_result() {
 #[tokio::test]
 async fn each_stream_keeps_its_own_order_in_whole_lines() {
     let script = "for n in {1..3000}; do printf o; echo $n; printf e >&2; echo $n >&2; done";
-    let ran = Bench::new().run(Bash, script, "{}").await;
+    let ran = Bench::new().await.run(Bash, script, "{}").await;
     for stream in ["o", "e"] {
         let lines: Vec<&str> = ran.log.lines().filter(|line| line.starts_with(stream)).collect();
         let expected: Vec<String> = (1..=3000).map(|n| format!("{stream}{n}")).collect();
@@ -97,7 +97,7 @@ async fn lines_keep_their_order_when_each_waits_for_the_one_before() {
     let go = Gate::new(folder.path());
     let wait = format!("read -r _ < {}", go.path.display());
     let script = format!("for n in {{1..5}}; do echo o$n; {wait}; echo e$n >&2; {wait}; done; echo end");
-    let bench = Bench::new();
+    let bench = Bench::off().await;
     let mut live = bench.live(invocation(Bash, &script, "{}"));
     let mut expected = String::new();
     for n in 1..=5 {
@@ -113,7 +113,7 @@ async fn lines_keep_their_order_when_each_waits_for_the_one_before() {
 #[tokio::test]
 async fn much_on_both_streams_at_once_arrives_whole() {
     let script = "yes out | head -c 204800 & yes err | head -c 204800 >&2 & wait";
-    let ran = Bench::new().run(Bash, script, "{}").await;
+    let ran = Bench::new().await.run(Bash, script, "{}").await;
     assert_eq!(ran.log.len(), 409_600);
     for line in ["out", "err"] {
         assert_eq!(ran.log.lines().filter(|found| *found == line).count(), 51_200);
@@ -131,7 +131,7 @@ async fn a_secret_split_by_the_other_stream_is_struck() {
     );
     let mut split = invocation(Bash, &script, r#"{"t":"hkm_0123456789abcdef"}"#);
     split.around.mask = vec!["hkm_0123456789abcdef".to_owned()];
-    let bench = Bench::new();
+    let bench = Bench::off().await;
     let mut live = bench.live(split);
     for mark in ["begun", "between"] {
         live.said(mark).await;

@@ -8,11 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use lifecycle::supervisor::{Host, PROGRAM};
 use proto::{JobId, Language};
+use sandbox::Level;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use worker::execute::{
-    Config, Executor, Invocation, Kill, KillReason, KillSwitch, Limits, LogSink, Outcome, Surroundings,
+    Config, Executor, Invocation, Isolation, Kill, KillReason, KillSwitch, Limits, LogSink, Outcome, Surroundings,
     Verdict,
 };
 
@@ -46,6 +47,8 @@ pub(crate) fn config(work: &Path) -> Config {
         python_path: Vec::new(),
         deno: None,
         bash: None,
+        isolation: Isolation::default(),
+        ports: Vec::new(),
     }
 }
 
@@ -180,10 +183,25 @@ impl Live {
 }
 
 impl Bench {
-    pub(crate) fn new() -> Self {
-        let work = tempfile::tempdir().unwrap();
-        let executor = Executor::new(&config(work.path()), host()).unwrap();
-        Self { executor, work }
+    /// Confined as strongly as this machine allows.
+    pub(crate) async fn new() -> Self {
+        Self::isolated(Isolation::default()).await
+    }
+
+    /// With processes that have the same numbers outside as inside.
+    pub(crate) async fn without_namespaces() -> Self {
+        Self::isolated(Isolation { level: Some(Level::Landlock), ..Isolation::default() }).await
+    }
+
+    /// Not confined at all: scripts can do to their supervisor what its user can.
+    pub(crate) async fn off() -> Self {
+        Self::isolated(Isolation { off: true, ..Isolation::default() }).await
+    }
+
+    pub(crate) async fn isolated(isolation: Isolation) -> Self {
+        let work = open_folder();
+        let config = Config { isolation, ..config(work.path()) };
+        Self { executor: Executor::new(&config, host()).await.unwrap(), work }
     }
 
     pub(crate) async fn run(&self, language: Language, script: &str, args: &str) -> Ran {
@@ -205,10 +223,18 @@ impl Bench {
         Live { kill, lines, run }
     }
 
-    /// Folders of jobs that are there now.
+    /// Folders of jobs that are there now, but for the empty ones that wait for a job.
     pub(crate) fn folders(&self) -> usize {
-        std::fs::read_dir(self.work.path().join("work/jobs")).unwrap().count()
+        let folders = std::fs::read_dir(self.work.path().join("work/jobs")).unwrap().flatten();
+        let entries = |path: &Path| std::fs::read_dir(path).map_or(0, |entries| entries.flatten().count());
+        folders.filter(|folder| entries(&folder.path()) + entries(&folder.path().join("tmp")) > 1).count()
     }
+}
+
+/// A folder that scripts' users can pass through; not in `/tmp`, of which each script has its own.
+pub(crate) fn open_folder() -> TempDir {
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    tempfile::Builder::new().permissions(open).tempdir_in("/var/tmp").unwrap()
 }
 
 /// A named pipe that a script reads a line from and so waits for a test. We hold both ends:

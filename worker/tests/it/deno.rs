@@ -1,14 +1,16 @@
 use proto::Language::Deno;
 
-use crate::bench::Bench;
+use sandbox::Network;
+
+use crate::bench::{Bench, invocation};
 
 async fn result(args: &str, script: &str) -> String {
-    Bench::new().run(Deno, script, args).await.result().to_owned()
+    Bench::new().await.run(Deno, script, args).await.result().to_owned()
 }
 
 #[tokio::test]
 async fn returns_and_logs() {
-    let ran = Bench::new().run(Deno, "export async function main(name: string, n = 2) { console.log('hi', name); console.error('err'); return {n, name}; }", r#"{"name":"é","x":1}"#).await;
+    let ran = Bench::new().await.run(Deno, "export async function main(name: string, n = 2) { console.log('hi', name); console.error('err'); return {n, name}; }", r#"{"name":"é","x":1}"#).await;
     assert_eq!(ran.result(), r#"{"n":2,"name":"é"}"#);
     assert_eq!(ran.log, "hi é\nerr\n");
 }
@@ -82,7 +84,7 @@ async fn results_become_json() {
 
 #[tokio::test]
 async fn errors_show_the_scripts_frames_only() {
-    let error = Bench::new().run(Deno, "class Bad extends Error { name = 'Bad' }\nfunction inner(): never { throw new Bad('no é') }\nexport async function main() { await 1; inner() }", "{}").await.error();
+    let error = Bench::new().await.run(Deno, "class Bad extends Error { name = 'Bad' }\nfunction inner(): never { throw new Bad('no é') }\nexport async function main() { await 1; inner() }", "{}").await.error();
     assert_eq!((error["name"].as_str(), error["message"].as_str()), (Some("Bad"), Some("no é")));
     let stack = error["stack"].as_str().unwrap();
     assert!(stack.contains("at inner (main.ts:2:") && stack.contains("at main (main.ts:3:"), "{stack}");
@@ -110,21 +112,21 @@ async fn broken_scripts() {
         ("export function main() { throw 'just text' }", "just text"),
         ("export function main() { throw null }", "null"),
     ] {
-        let ran = Bench::new().run(Deno, script, "{}").await;
+        let ran = Bench::new().await.run(Deno, script, "{}").await;
         assert!(ran.message().contains(part), "{script}: {}", ran.message());
     }
 }
 
 #[tokio::test]
 async fn ending_before_main_returned_is_a_failure() {
-    let error = Bench::new()
+    let error = Bench::new().await
         .run(Deno, "export function main() { console.log('last words'); Deno.exit(0) }", "{}")
         .await
         .error();
     assert_eq!((error["name"].as_str(), error["exit_code"].as_i64()), (Some("ExecutionErr"), Some(0)));
     assert!(error["message"].as_str().unwrap().ends_with("last log lines:\nlast words\n"), "{error}");
     let error =
-        Bench::new().run(Deno, "export function main() { return new Promise(() => {}) }", "{}").await.error();
+        Bench::new().await.run(Deno, "export function main() { return new Promise(() => {}) }", "{}").await.error();
     assert_eq!(error["name"], "ExecutionErr", "a main that never settles: {error}");
 }
 
@@ -147,9 +149,9 @@ async fn native_fetch_works() {
         .unwrap();
     });
     let args = serde_json::json!({ "url": url }).to_string();
-    assert_eq!(
-        result(&args, "export async function main(url: string) { return await (await fetch(url)).text() }")
-            .await,
-        r#""ok""#
-    );
+    let script = "export async function main(url: string) { return await (await fetch(url)).text() }";
+    let mut call = invocation(Deno, script, &args);
+    // our server is on the loopback, which the internet is not
+    call.limits.network = Network::Host;
+    assert_eq!(Bench::new().await.invoke(call).await.result(), r#""ok""#);
 }

@@ -4,12 +4,12 @@ use serde_json::Value;
 use crate::bench::{Bench, invocation};
 
 async fn result(args: &str, script: &str) -> String {
-    Bench::new().run(Python3, script, args).await.result().to_owned()
+    Bench::new().await.run(Python3, script, args).await.result().to_owned()
 }
 
 #[tokio::test]
 async fn returns_and_logs() {
-    let ran = Bench::new()
+    let ran = Bench::new().await
         .run(
             Python3,
             "def main(name: str, n=2):\n    print('hi', name)\n    return {'n': n, 'name': name}\n",
@@ -26,7 +26,7 @@ async fn returns_and_logs() {
 #[tokio::test]
 async fn stdout_and_stderr_keep_their_order() {
     let script = "import sys\ndef main():\n    for n in range(50):\n        print(n)\n        print(n, file=sys.stderr)\n    print('end', end='')\n";
-    let ran = Bench::new().run(Python3, script, "{}").await;
+    let ran = Bench::new().await.run(Python3, script, "{}").await;
     let wanted: String = (0..50).flat_map(|n| [n, n]).map(|n| n.to_string() + "\n").collect();
     assert_eq!(ran.log, wanted + "end");
     assert_eq!(ran.result(), "null");
@@ -44,7 +44,7 @@ async fn arguments_bind_by_name() {
 
 #[tokio::test]
 async fn missing_argument_is_pythons_own_error() {
-    let error = Bench::new().run(Python3, "def main(a, b): return a", r#"{"b":1}"#).await.error();
+    let error = Bench::new().await.run(Python3, "def main(a, b): return a", r#"{"b":1}"#).await.error();
     assert_eq!(error["name"], "TypeError");
     assert_eq!(error["message"], "main() missing 1 required positional argument: 'a'");
 }
@@ -73,7 +73,7 @@ async fn annotated_conversions() {
     let args =
         r#"{"a":"aGk=","b":"2024-05-06T07:08:09Z","c":"aGk=","d":null,"e":"x","f":"2024-05-06","g":"aGk="}"#;
     assert_eq!(result(args, script).await, r#"["b'hi'",2024,"b'hi'","None","x",6,"aGk="]"#);
-    let error = Bench::new()
+    let error = Bench::new().await
         .run(Python3, "from datetime import datetime\ndef main(at: datetime): pass", r#"{"at":"soon"}"#)
         .await;
     assert!(error.message().starts_with("argument `at`:"), "{}", error.message());
@@ -112,7 +112,7 @@ async fn awkward_results_never_break_the_file() {
         ("def main():\n    a = []\n    for _ in range(100000): a = [a]\n    return a", "recursion"),
         ("class X:\n    def __str__(self): raise KeyError('no')\ndef main(): return X()", "no"),
     ] {
-        let ran = Bench::new().run(Python3, script, "{}").await;
+        let ran = Bench::new().await.run(Python3, script, "{}").await;
         assert!(ran.message().contains(part), "{script}: {}", ran.message());
     }
 }
@@ -131,7 +131,7 @@ async fn async_and_generators() {
 #[tokio::test]
 async fn errors_show_the_scripts_frames_only() {
     let script = "def inner(x):\n    return 1 / x\n\ndef main():\n    try:\n        inner(0)\n    except ZeroDivisionError as e:\n        raise ValueError('bad é') from e\n";
-    let error = Bench::new().run(Python3, script, "{}").await.error();
+    let error = Bench::new().await.run(Python3, script, "{}").await.error();
     assert_eq!(
         (error["name"].as_str().unwrap(), error["message"].as_str().unwrap()),
         ("ValueError", "bad é")
@@ -155,7 +155,7 @@ async fn broken_scripts() {
         ("import nothere\ndef main(): pass", "ModuleNotFoundError", "No module named 'nothere'"),
         ("def main(): raise KeyboardInterrupt('x')", "KeyboardInterrupt", "x"),
     ] {
-        let error = Bench::new().run(Python3, script, "{}").await.error();
+        let error = Bench::new().await.run(Python3, script, "{}").await.error();
         assert_eq!(
             (&error["name"], &error["message"]),
             (&Value::from(name), &Value::from(message)),
@@ -173,7 +173,7 @@ async fn ending_before_main_returned_is_a_failure() {
         ("import os\ndef main():\n    print('last words')\n    os.abort()", 134),
         ("print('last words')\nraise SystemExit(4)", 4),
     ] {
-        let error = Bench::new().run(Python3, script, "{}").await.error();
+        let error = Bench::new().await.run(Python3, script, "{}").await.error();
         assert_eq!(
             (error["name"].as_str(), error["exit_code"].as_i64()),
             (Some("ExecutionErr"), Some(code)),
@@ -199,12 +199,12 @@ async fn environment_is_what_was_given() {
         "{}",
     );
     wanted.around.env.push(("TZ".into(), "Asia/Tokyo".into()));
-    let ran = Bench::new().invoke(wanted).await;
+    let ran = Bench::new().await.invoke(wanted).await;
     let value: Value = serde_json::from_str(ran.result()).unwrap();
     let mut keys: Vec<&String> =
         value[0].as_object().unwrap().keys().filter(|key| *key != "LC_CTYPE").collect();
     keys.sort();
-    assert_eq!(keys, ["HOME", "PATH", "TZ", "WM_WORKSPACE"]);
+    assert_eq!(keys, ["HOME", "PATH", "TMPDIR", "TZ", "WM_WORKSPACE"]);
     assert_eq!(value[0]["TZ"], "Asia/Tokyo");
     assert_eq!(value[0]["HOME"], value[3]);
     assert!(
@@ -224,7 +224,7 @@ async fn configured_packages_are_importable_after_the_standard_library() {
     std::fs::write(packages.join("json.py"), "raise Exception('shadowed')").unwrap();
     let mut config = crate::bench::config(work.path());
     config.python_path = vec![packages];
-    let executor = worker::execute::Executor::new(&config, crate::bench::host()).unwrap();
+    let executor = worker::execute::Executor::new(&config, crate::bench::host()).await.unwrap();
     let bench = Bench { executor, work };
     assert_eq!(
         bench.run(Python3, "import wmillish, json\ndef main(): return wmillish.x", "{}").await.result(),
@@ -235,7 +235,7 @@ async fn configured_packages_are_importable_after_the_standard_library() {
 #[tokio::test]
 async fn output_keeps_its_exact_order() {
     let script = "import os\ndef main():\n    for n in range(200):\n        os.write(1, b'o%d\\n' % n)\n        os.write(2, b'e%d\\n' % n)";
-    let ran = Bench::new().run(Python3, script, "{}").await;
+    let ran = Bench::new().await.run(Python3, script, "{}").await;
     let lines: Vec<String> = (0..200).flat_map(|n| [format!("o{n}"), format!("e{n}")]).collect();
     assert_eq!(ran.log.lines().collect::<Vec<_>>(), lines);
 }

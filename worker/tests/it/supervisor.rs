@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lifecycle::supervisor::{DIALECT, Kind, Lost, Output, Running, Spares, Spec, Status, Streams};
+use lifecycle::supervisor::{DIALECT, Kind, Lost, Output, Running, Spec, Status, Streams};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
@@ -20,6 +20,7 @@ fn bash(script: &str, kind: Kind) -> Spec {
         cwd: PathBuf::from("/"),
         kind,
         output: Output::Log(Streams::Merged),
+        grant: None,
     }
 }
 
@@ -40,7 +41,7 @@ async fn a_command_gets_a_clean_slate() {
     let mut running = start("echo $(ls /proc/self/fd | wc -l) $(ulimit -c) $PWD $(env | wc -l); grep -E 'Sig(Blk|Ign)' /proc/self/status | grep -o '.\\{8\\}$' | tr '\\n' ' '; echo; ps -o sid=,pgid=,pid= $$").await;
     let mut text = String::new();
     timeout(BOUND, running.log.read_to_string(&mut text)).await.unwrap().unwrap();
-    let exit = running.control.exited().await.unwrap();
+    let exit = running.control.exited().await.unwrap().exit;
     let lines: Vec<&str> = text.lines().collect();
     // 0, 1, 2 and the folder that ls reads; PATH, PWD, SHLVL and _
     assert_eq!(lines[0], "4 0 / 4");
@@ -96,7 +97,7 @@ async fn streams_apart_come_over_two_pipes_that_nobody_else_holds() {
     go.open();
     timeout(BOUND, running.log.read_to_string(&mut log)).await.unwrap().unwrap();
     assert_eq!((errors.as_str(), log.as_str()), ("errors\nmore\n", "0 1 2 3 out\n"));
-    assert_eq!(running.control.exited().await.unwrap().status, Status::Code(0));
+    assert_eq!(running.control.exited().await.unwrap().exit.status, Status::Code(0));
     assert!(start("true").await.errors.is_none());
 }
 
@@ -126,7 +127,7 @@ async fn a_supervisor_is_used_again_and_nothing_of_the_one_before_is_left() {
     first.env.push(("HOME".to_owned(), "/tmp".to_owned()));
     let mut running = host().spare().await.unwrap().start(first).await.unwrap();
     let supervisor = line(&mut running).await;
-    let exit = running.control.exited().await.unwrap();
+    let exit = running.control.exited().await.unwrap().exit;
     assert_eq!(exit.status, Status::Code(3));
     assert!(exit.max_rss_kib > 30_000, "{exit:?}");
     // meant for the first, come after its end: it must not reach the second
@@ -139,7 +140,7 @@ async fn a_supervisor_is_used_again_and_nothing_of_the_one_before_is_left() {
     let (mut log, mut errors) = (String::new(), String::new());
     timeout(BOUND, running.log.read_to_string(&mut log)).await.unwrap().unwrap();
     timeout(BOUND, running.errors.as_mut().unwrap().read_to_string(&mut errors)).await.unwrap().unwrap();
-    let exit = running.control.exited().await.unwrap();
+    let exit = running.control.exited().await.unwrap().exit;
     assert_eq!(log.split_whitespace().collect::<Vec<_>>(), [supervisor.as_str(), "/", "none", "1"]);
     assert_eq!((errors.as_str(), exit.status), ("errors\n", Status::Code(0)));
     assert!(exit.max_rss_kib < 30_000, "{exit:?}");
@@ -174,7 +175,7 @@ async fn a_supervisor_that_a_script_has_changed_is_not_used_again() {
     ] {
         let mut running = start(&change(what)).await;
         assert_eq!(line(&mut running).await, "done", "{what}");
-        assert_eq!(running.control.exited().await.unwrap().status, Status::Code(0));
+        assert_eq!(running.control.exited().await.unwrap().exit.status, Status::Code(0));
         let alone = std::thread::available_parallelism().unwrap().get() == 1 && what.contains("affinity");
         assert_eq!(running.control.into_spare().is_some(), reusable || alone, "{what}");
     }
@@ -185,39 +186,11 @@ async fn signals_of_a_script_do_not_end_its_supervisor() {
     let script = "for s in {1..31}; do case $s in 9|19) ;; *) kill -$s $PPID;; esac; done; echo $PPID";
     let mut running = start(script).await;
     let supervisor = line(&mut running).await;
-    assert_eq!(running.control.exited().await.unwrap().status, Status::Code(0));
+    assert_eq!(running.control.exited().await.unwrap().exit.status, Status::Code(0));
     let spare = running.control.into_spare().unwrap();
     let mut running = spare.start(bash("echo $PPID", Kind::Script)).await.unwrap();
     assert_eq!(line(&mut running).await, supervisor);
-    assert_eq!(running.control.exited().await.unwrap().status, Status::Code(0));
-}
-
-#[tokio::test]
-async fn a_waiting_supervisor_that_was_killed_is_passed_over() {
-    killed_while_it_waits(false).await;
-    // nor does it matter what it had not read
-    killed_while_it_waits(true).await;
-}
-
-async fn killed_while_it_waits(with_an_order_unread: bool) {
-    let spares = Spares::empty(host(), std::num::NonZeroUsize::MIN);
-    let mut running = start("echo $PPID").await;
-    let supervisor = line(&mut running).await;
-    let pid = Pid::from_raw(supervisor.parse().unwrap()).unwrap();
-    running.control.exited().await.unwrap();
-    if with_an_order_unread {
-        kill_process(pid, Signal::STOP).unwrap();
-        running.control.kill();
-    }
-    spares.give_back(running.control.into_spare().unwrap());
-    let doomed = Doomed::watch(&supervisor);
-    kill_process(pid, Signal::KILL).unwrap();
-    doomed.gone().await;
-    for _ in 0..2 {
-        let mut running = spares.start(bash("echo $PPID", Kind::Script)).await.unwrap();
-        assert_ne!(line(&mut running).await, supervisor);
-        assert_eq!(running.control.exited().await.unwrap().status, Status::Code(0));
-    }
+    assert_eq!(running.control.exited().await.unwrap().exit.status, Status::Code(0));
 }
 
 #[tokio::test]
@@ -234,7 +207,7 @@ async fn a_supervisor_goes_on_after_a_command_that_cannot_start() {
     assert!(matches!(running.control.exited().await, Err(Lost::Refused(_))));
     let spare = running.control.into_spare().unwrap();
     let mut running = spare.start(bash("true", Kind::Script)).await.unwrap();
-    assert_eq!(running.control.exited().await.unwrap().status, Status::Code(0));
+    assert_eq!(running.control.exited().await.unwrap().exit.status, Status::Code(0));
 }
 
 #[tokio::test]
@@ -311,7 +284,7 @@ async fn a_service_gets_its_grace_and_its_file() {
     let mut service = host().service(spec).await.unwrap();
     let pid = service.started().await.unwrap().to_string();
     assert_eq!(timeout(BOUND, tokio::fs::read_to_string(&fifo)).await.unwrap().unwrap(), "up\n");
-    let exit = timeout(BOUND, service.stop(BOUND)).await.unwrap().unwrap();
+    let exit = timeout(BOUND, service.stop(BOUND)).await.unwrap().unwrap().exit;
     assert_eq!(exit.status, Status::Code(7));
     assert!(!lives(&pid));
     assert_eq!(std::fs::read_to_string(&log).unwrap(), "before\nready\nstopping\n");
@@ -341,7 +314,7 @@ async fn a_stubborn_command_is_killed_after_its_grace() {
     let mut running = host().spare().await.unwrap().start(spec).await.unwrap();
     assert_eq!(line(&mut running).await, "ready");
     running.control.kill_gently(Duration::from_millis(100));
-    let exit = timeout(BOUND, running.control.exited()).await.unwrap().unwrap();
+    let exit = timeout(BOUND, running.control.exited()).await.unwrap().unwrap().exit;
     assert_eq!(exit.status, Status::Signal(9));
 }
 
@@ -358,5 +331,5 @@ async fn terminal_signals_do_not_reach_a_supervisor() {
     }
     timeout(BOUND, tokio::fs::write(&go, "go\n")).await.unwrap().unwrap();
     assert_eq!(line(&mut running).await, "alive");
-    assert_eq!(running.control.exited().await.unwrap().status, Status::Code(0));
+    assert_eq!(running.control.exited().await.unwrap().exit.status, Status::Code(0));
 }

@@ -1,0 +1,23 @@
+//! What of root's power an ordinary user has inside its own user namespace.
+
+use rustix::io;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set, configure_capability_in_ambient_set,
+    set_capabilities,
+};
+
+/// What a launcher needs in its namespaces: to mount, and no more.
+const NEEDED: CapabilitySet = CapabilitySet::SYS_ADMIN;
+
+/// Keeps what is needed over an exec, which takes everything from a user that is not root.
+pub(crate) fn keep_over_exec() -> io::Result<()> {
+    set_capabilities(None, CapabilitySets { effective: NEEDED, permitted: NEEDED, inheritable: NEEDED })?;
+    configure_capability_in_ambient_set(NEEDED, true)
+}
+
+/// Gives all of it up.
+pub(crate) fn drop_all() -> io::Result<()> {
+    clear_ambient_capability_set()?;
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
+}

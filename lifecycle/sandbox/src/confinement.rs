@@ -1,0 +1,40 @@
+//! What is wanted of a launcher, in two parts: before its command is known, and with it.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup::Cgroup;
+use crate::identity::User;
+use crate::level::Level;
+use crate::limits::Limits;
+use crate::network::Network;
+
+/// All that can be done before the command is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// How strongly.
+    pub level: Level,
+    /// Whom to become; `None` stays who we are, which root must not.
+    pub user: Option<User>,
+    /// Files and folders the command may read and run, absolute. Those that are not there are passed over.
+    pub readable: Vec<PathBuf>,
+    /// The one folder the command may write to, absolute, with an empty folder `tmp` in it. With
+    /// namespaces it is seen as [`crate::SEEN_FOLDER`].
+    pub folder: PathBuf,
+    /// An empty folder to build the command's view of the file system on; needed for namespaces.
+    pub stage: PathBuf,
+    /// The control groups to enter, and to keep limits by.
+    pub cgroup: Cgroup,
+}
+
+/// What one command is granted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Its bounds.
+    pub limits: Limits,
+    /// Whom it may reach.
+    pub network: Network,
+    /// The ports of [`Network::Internet`], as long as Landlock alone guards it.
+    pub ports: Vec<u16>,
+}

@@ -1,0 +1,66 @@
+//! The bounds the kernel keeps for one command.
+
+use std::io;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+
+/// Beyond its CPU time a process has this long, in seconds, to end by SIGXCPU; then it is killed.
+const CPU_GRACE: u64 = 2;
+
+/// Bounds of one command. Those that the kernel counts for one process only (memory, CPU time) are kept
+/// for all of its processes by its supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of memory of all processes.
+    pub memory: u64,
+    /// Seconds of CPU time of all processes.
+    pub cpu_seconds: u64,
+    /// Processes and threads at a time.
+    pub processes: u64,
+    /// Open files of each process.
+    pub open_files: u64,
+    /// Bytes of the largest file.
+    pub file_bytes: u64,
+    /// Bytes of all files.
+    pub disk_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 2 << 30,
+            cpu_seconds: 900,
+            processes: 512,
+            open_files: 4096,
+            file_bytes: 1 << 30,
+            disk_bytes: 2 << 30,
+        }
+    }
+}
+
+impl Limits {
+    /// Sets those that are a process's own. `counted_apart` says that nobody else's processes count
+    /// towards this user's: only then can their number be limited here.
+    pub(crate) fn apply(&self, counted_apart: bool) -> io::Result<()> {
+        set(Resource::Core, 0, 0)?;
+        set(Resource::Cpu, self.cpu_seconds, self.cpu_seconds + CPU_GRACE)?;
+        set(Resource::Nofile, self.open_files, self.open_files)?;
+        set(Resource::Fsize, self.file_bytes, self.file_bytes)?;
+        // what is locked or queued is memory that nobody can take back
+        set(Resource::Memlock, 64 << 10, 64 << 10)?;
+        set(Resource::Msgqueue, 0, 0)?;
+        if counted_apart {
+            set(Resource::Nproc, self.processes, self.processes)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the host itself has not got, nobody gets.
+fn set(resource: Resource, current: u64, maximum: u64) -> io::Result<()> {
+    let most = rustix::process::getrlimit(resource).maximum;
+    let within = |wanted: u64| most.map_or(wanted, |most| wanted.min(most));
+    let limit = Rlimit { current: Some(within(current)), maximum: Some(within(maximum)) };
+    setrlimit(resource, limit).map_err(Into::into)
+}

@@ -1,0 +1,100 @@
+//! The steps in their order. Which of them are left out depends on the level alone.
+
+use std::fs;
+use std::io;
+
+use nix::sched::CloneFlags;
+
+use crate::confinement::{Confinement, Grant};
+use crate::level::Level;
+use crate::network::Network;
+use crate::{capabilities, filesystem, identity, mounts, namespaces, network, syscalls};
+
+/// A step that could not be taken.
+#[derive(Debug, thiserror::Error)]
+#[error("{step}: {reason}")]
+pub struct Failed {
+    step: &'static str,
+    reason: String,
+}
+
+trait Step<T> {
+    fn step(self, step: &'static str) -> Result<T, Failed>;
+}
+
+impl<T, E: std::fmt::Display> Step<T> for Result<T, E> {
+    fn step(self, step: &'static str) -> Result<T, Failed> {
+        self.map_err(|error| Failed { step, reason: error.to_string() })
+    }
+}
+
+/// With namespaces: done by the process that starts the one that does the rest, which is the first
+/// of its process namespace.
+///
+/// # Errors
+/// The system does not allow it.
+pub fn outside(wanted: &Confinement) -> Result<(), Failed> {
+    namespaces::outer(wanted.user.is_some()).step("a process namespace")
+}
+
+/// All that can be done before the command is known.
+///
+/// # Errors
+/// One of the steps is not allowed here, or root would stay root.
+pub fn before(wanted: &Confinement) -> Result<(), Failed> {
+    if wanted.user.is_none() && nix::unistd::geteuid().is_root() {
+        return Err("a command must not run as root").step("user");
+    }
+    wanted.cgroup.enter().step("cgroup")?;
+    prefer_for_oom();
+    let namespaces = wanted.level == Level::Namespaces;
+    if namespaces {
+        namespaces::inner().step("namespaces")?;
+        mounts::build(wanted).step("mounts")?;
+    }
+    if let Some(user) = wanted.user {
+        identity::become_user(user).step("user")?;
+        if namespaces {
+            namespaces::own_users(CloneFlags::empty()).step("a user namespace")?;
+        }
+    }
+    capabilities::drop_all().step("capabilities")?;
+    rustix::thread::set_no_new_privs(true).step("no_new_privs")?;
+    identity::hide().step("dumpable")?;
+    if wanted.level >= Level::Landlock {
+        filesystem::restrict(wanted).step("landlock")?;
+    }
+    Ok(())
+}
+
+/// What depends on the command; the last thing before it starts.
+///
+/// # Errors
+/// One of the steps is not allowed here, or the level cannot keep what is granted.
+pub fn for_command(wanted: &Confinement, granted: &Grant) -> Result<(), Failed> {
+    let apart = wanted.user.is_some() || wanted.level == Level::Namespaces;
+    granted.limits.apply(apart).step("limits")?;
+    match wanted.level {
+        Level::Process => keep_from_network(granted.network).step("network"),
+        Level::Landlock | Level::Namespaces => {
+            if granted.network == Network::Internet {
+                network::only_ports(&granted.ports).step("network")?;
+            }
+            syscalls::filter(wanted.level, granted.network).step("seccomp")
+        }
+    }
+}
+
+fn keep_from_network(network: Network) -> Result<(), &'static str> {
+    match network {
+        Network::None => Err("the level process cannot take the network away"),
+        Network::Internet | Network::Host => Ok(()),
+    }
+}
+
+/// When memory runs out a command goes first, not its worker.
+fn prefer_for_oom() {
+    // raising it needs no right; a system that has no such file has no such order
+    let _: io::Result<()> = fs::write("/proc/self/oom_score_adj", "1000");
+}
+

@@ -1,0 +1,178 @@
+//! seccomp: calls into the kernel that no script needs and that attacks begin with. A deny list:
+//! what is on it answers EPERM, or ENOSYS where programs have another way that they then take.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch, apply_filter,
+};
+
+use crate::level::Level;
+use crate::network::Network;
+
+/// Never, whatever the arguments.
+const DENIED: &[i64] = &[
+    // other processes
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_process_madvise,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_kcmp,
+    // the kernel
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_kexec_file_load,
+    libc::SYS_reboot,
+    libc::SYS_syslog,
+    libc::SYS_acct,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_quotactl,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_iopl,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_ioperm,
+    libc::SYS_vhangup,
+    // keys outlive a process and are shared by a user
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    // the file system's shape, and ways around paths
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_mount_setattr,
+    libc::SYS_open_tree,
+    libc::SYS_move_mount,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_name_to_handle_at,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_fanotify_init,
+    // namespaces and clocks
+    libc::SYS_setns,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_clock_adjtime,
+    libc::SYS_adjtimex,
+];
+
+/// IPC objects of System V and POSIX queues outlive their process and are found by anybody: only in
+/// an IPC namespace are they one's own.
+const SHARED: [i64; 4] = [libc::SYS_shmget, libc::SYS_semget, libc::SYS_msgget, libc::SYS_mq_open];
+
+/// Not known here: programs go on without. `clone3` hides its flags from us.
+const UNKNOWN: [i64; 4] =
+    [libc::SYS_clone3, libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
+
+/// New namespaces, by `clone`, whose lowest byte is a signal.
+const NAMESPACES: [i32; 7] = [
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWCGROUP,
+];
+
+/// And by `unshare`, which knows one more (`CLONE_NEWTIME`, linux/sched.h).
+const NEW_TIME: i32 = 0x80;
+
+/// Puts text into a terminal's input (asm-generic/ioctls.h).
+const TERMINAL_INPUT: [u64; 2] = [0x5412, 0x541c];
+
+/// The x32 way to call an x86-64 kernel: the same calls under other numbers (asm/unistd.h).
+#[cfg(target_arch = "x86_64")]
+const X32: i64 = 0x4000_0000;
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Why there is no filter.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FilterError {
+    #[error("this architecture has no filter")]
+    Architecture,
+    #[error("{0}")]
+    Rules(#[from] seccompiler::BackendError),
+    #[error("{0}")]
+    Install(#[from] seccompiler::Error),
+}
+
+/// From now on, for us and all that we start.
+pub(crate) fn filter(level: Level, network: Network) -> Result<(), FilterError> {
+    let architecture: TargetArch =
+        std::env::consts::ARCH.try_into().map_err(|_| FilterError::Architecture)?;
+    let compile = |rules: Rules, errno: i32| -> Result<BpfProgram, FilterError> {
+        let action = SeccompAction::Errno(errno.cast_unsigned());
+        let filter = SeccompFilter::new(with_x32(rules), SeccompAction::Allow, action, architecture)?;
+        Ok(filter.try_into()?)
+    };
+    apply_filter(&compile(denied(level, network)?, libc::EPERM)?)?;
+    apply_filter(&compile(UNKNOWN.into_iter().map(|call| (call, Vec::new())).collect(), libc::ENOSYS)?)?;
+    Ok(())
+}
+
+fn denied(level: Level, network: Network) -> Result<Rules, seccompiler::BackendError> {
+    let mut rules: Rules = DENIED.iter().map(|call| (*call, Vec::new())).collect();
+    if level < Level::Namespaces {
+        rules.extend(SHARED.map(|call| (call, Vec::new())));
+    }
+    let new = |flag: i32| {
+        let bit = u64::from(flag.cast_unsigned());
+        SeccompRule::new(vec![SeccompCondition::new(0, Len::Qword, Op::MaskedEq(bit), bit)?])
+    };
+    let clone = NAMESPACES.into_iter().map(new).collect::<Result<Vec<_>, _>>()?;
+    let unshare = NAMESPACES.into_iter().chain([NEW_TIME]).map(new).collect::<Result<Vec<_>, _>>()?;
+    rules.insert(libc::SYS_clone, clone);
+    rules.insert(libc::SYS_unshare, unshare);
+    // the limits of others; 0 is oneself
+    let others = SeccompCondition::new(0, Len::Dword, Op::Ne, 0)?;
+    rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![others])?]);
+    let inputs = TERMINAL_INPUT
+        .map(|request| SeccompRule::new(vec![SeccompCondition::new(1, Len::Dword, Op::Eq, request)?]));
+    rules.insert(libc::SYS_ioctl, inputs.into_iter().collect::<Result<Vec<_>, _>>()?);
+    rules.insert(libc::SYS_socket, sockets(network)?);
+    Ok(rules)
+}
+
+/// Families that stay: local ones, the kernel's own tables, and the internet's unless there is none.
+fn sockets(network: Network) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    let allowed = match network {
+        Network::None => vec![libc::AF_UNIX, libc::AF_NETLINK],
+        Network::Internet | Network::Host => {
+            vec![libc::AF_UNIX, libc::AF_NETLINK, libc::AF_INET, libc::AF_INET6]
+        }
+    };
+    let no = |family: i32| SeccompCondition::new(0, Len::Dword, Op::Ne, u64::from(family.cast_unsigned()));
+    let strange = SeccompRule::new(allowed.into_iter().map(no).collect::<Result<Vec<_>, _>>()?)?;
+    let netlink = SeccompCondition::new(0, Len::Dword, Op::Eq, u64::from(libc::AF_NETLINK.cast_unsigned()))?;
+    // NETLINK_ROUTE, which tells the addresses of this machine
+    let other_table = SeccompCondition::new(2, Len::Dword, Op::Ne, 0)?;
+    Ok(vec![strange, SeccompRule::new(vec![netlink, other_table])?])
+}
+
+#[cfg(target_arch = "x86_64")]
+fn with_x32(mut rules: Rules) -> Rules {
+    let twins: Vec<_> = rules.iter().map(|(call, rules)| (call | X32, rules.clone())).collect();
+    rules.extend(twins);
+    // calls that x32 numbers anew (arch/x86/entry/syscalls/syscall_64.tbl)
+    rules.extend((512..548).map(|call| (call | X32, Vec::new())));
+    rules
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn with_x32(rules: Rules) -> Rules {
+    rules
+}

@@ -1,0 +1,83 @@
+//! A launcher, seen from its supervisor.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::fchown;
+use std::os::unix::net::UnixStream;
+
+use rustix::process::Pid;
+use sandbox::{Confinement, Level, User};
+
+use super::launcher::{OUTER, Said, command};
+use super::orders::send_with_pipes;
+use super::wire::{Spec, encode, receive};
+
+/// A launcher that waits for its command.
+pub(crate) struct Launcher {
+    /// The process that the command will be, or the first of its process namespace.
+    pub(crate) main: Pid,
+    pub(crate) line: UnixStream,
+    /// What it was asked for.
+    pub(crate) confinement: Confinement,
+}
+
+impl Launcher {
+    /// Starts one, and blocks until it is ready. It ends when our end of its line closes.
+    ///
+    /// # Errors
+    /// It cannot be started, or not confine itself.
+    pub(crate) fn start(confinement: Confinement) -> io::Result<Self> {
+        let (mut line, theirs) = UnixStream::pair()?;
+        let wanted = serde_json::to_string(&confinement)?;
+        let mut outer = command(OUTER, &wanted, theirs.into()).spawn()?;
+        let (mut main, mut ready) = (outer.id().cast_signed(), false);
+        let mut two = confinement.level == Level::Namespaces;
+        // two processes speak, and which is first is open
+        while two || !ready {
+            match said(&mut line)? {
+                Said::Inner(inner) => {
+                    main = inner;
+                    two = false;
+                    // it has done its part; the other one is our child now
+                    outer.wait()?;
+                }
+                Said::Ready => ready = true,
+                other => return Err(io::Error::other(format!("a launcher said {other:?}"))),
+            }
+        }
+        let main = Pid::from_raw(main).ok_or_else(|| io::Error::other("the kernel gave no process id"))?;
+        Ok(Self { main, line, confinement })
+    }
+
+    /// Hands it its command. One that was killed while it waited is replaced.
+    ///
+    /// # Errors
+    /// It is gone, and another one cannot be started.
+    pub(crate) fn hand_over(mut self, spec: &Spec, pipes: &[OwnedFd]) -> io::Result<Self> {
+        let bytes = encode(spec)?;
+        if let Some(User(id)) = self.confinement.user {
+            // so that `/dev/stdout` can be opened, which is asked of the pipe as of any file
+            pipes.iter().try_for_each(|pipe| fchown(pipe, Some(id), Some(id)))?;
+        }
+        if self.send(&bytes, pipes).is_err() {
+            self = Self::start(self.confinement)?;
+            self.send(&bytes, pipes)?;
+        }
+        Ok(self)
+    }
+
+    fn send(&mut self, bytes: &[u8], pipes: &[OwnedFd]) -> io::Result<()> {
+        let pipes: Vec<BorrowedFd<'_>> = pipes.iter().map(AsFd::as_fd).collect();
+        let sent = send_with_pipes(self.line.as_fd(), bytes, &pipes)?;
+        io::Write::write_all(&mut self.line, &bytes[sent..])
+    }
+}
+
+/// The next word of a launcher; what stopped it is an error.
+fn said(line: &mut UnixStream) -> io::Result<Said> {
+    match receive::<Said>(line)? {
+        Some(Said::Failed(why)) => Err(io::Error::other(why)),
+        Some(said) => Ok(said),
+        None => Err(io::Error::other("the launcher ended")),
+    }
+}

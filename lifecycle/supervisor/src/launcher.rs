@@ -1,0 +1,117 @@
+//! The launcher: a process that confines itself ahead of its command, and then becomes it. With
+//! namespaces it is the first process of its own process namespace, starts the command instead, and
+//! buries whoever is left to it; with its end the kernel ends everybody in there.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use rustix::process::{Pid, Signal, set_parent_process_death_signal};
+use sandbox::{Confinement, Level};
+use serde::{Deserialize, Serialize};
+
+use super::orders::receive_with_pipes;
+use super::reap::{Reaped, Used, bury};
+use super::wire::{Spec, Status, send};
+use super::{DIALECT, PROGRAM, spawn};
+
+/// The first process: it confines itself, or starts the one that does.
+pub(crate) const OUTER: &str = "__launch";
+
+/// The first process of a process namespace.
+pub(crate) const INNER: &str = "__confined";
+
+/// What a launcher tells its supervisor.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Said {
+    /// The first process of the process namespace, as seen from outside.
+    Inner(i32),
+    /// All that can be done ahead is done.
+    Ready,
+    /// It cannot confine itself, or not start its command.
+    Failed(String),
+    /// The command runs. Not said by a launcher that becomes it: then this line just ends.
+    Started,
+    /// The command has ended.
+    Ended(Status),
+}
+
+/// The process that starts a launcher's own program with these arguments, and the line to it as its input.
+pub(crate) fn command(stage: &str, wanted: &str, line: OwnedFd) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(PROGRAM).args([stage, &DIALECT.to_string(), wanted]);
+    command.env_clear().current_dir("/").process_group(0);
+    command.stdin(Stdio::from(line)).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Runs one of the two stages; the process's exit code.
+pub(crate) fn run(stage: &str, wanted: &str) -> i32 {
+    // a copy that closes on exec, unlike descriptor 0
+    let Ok(line) = io::stdin().as_fd().try_clone_to_owned() else { return 1 };
+    let mut line = UnixStream::from(line);
+    let Err(error) = launch(stage, wanted, &mut line) else { return 0 };
+    // nobody hears it if the supervisor is gone
+    let _ = send(&mut line, &Said::Failed(error.to_string()));
+    1
+}
+
+fn launch(stage: &str, wanted: &str, line: &mut UnixStream) -> io::Result<()> {
+    super::close_strangers(line.as_fd());
+    let confinement: Confinement = serde_json::from_str(wanted)?;
+    if stage == OUTER && confinement.level == Level::Namespaces {
+        sandbox::outside(&confinement).map_err(io::Error::other)?;
+        let inner = command(INNER, wanted, io::stdin().as_fd().try_clone_to_owned()?).spawn()?;
+        return send(line, &Said::Inner(inner.id().cast_signed()));
+    }
+    sandbox::before(&confinement).map_err(io::Error::other)?;
+    send(line, &Said::Ready)?;
+    let Some((spec, pipes)) = receive_with_pipes::<Spec>(line)? else { return Ok(()) };
+    let granted = spec.grant.as_ref().ok_or_else(|| io::Error::other("a command without a grant"))?;
+    sandbox::for_command(&confinement, granted).map_err(io::Error::other)?;
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    match confinement.level {
+        Level::Process | Level::Landlock => become_it(&spec, pipes),
+        Level::Namespaces => accompany(&spec, pipes, line),
+    }
+}
+
+/// Returns only if it fails.
+fn become_it(spec: &Spec, pipes: Vec<OwnedFd>) -> io::Result<()> {
+    let mut pipes = pipes.into_iter();
+    let mut pipe = || pipes.next().ok_or_else(|| io::Error::other("a pipe for the output did not come"));
+    let standard = pipe()?;
+    let errors = if spec.output.is_apart() { pipe()? } else { standard.try_clone()? };
+    let mut command = Command::new(&spec.program);
+    command.args(&spec.args).env_clear().envs(spec.env.iter().map(|(key, value)| (key, value)));
+    command.current_dir(&spec.cwd).stdin(Stdio::null()).stdout(standard).stderr(errors);
+    Err(command.exec())
+}
+
+/// Starts it, and buries everybody until it has ended.
+fn accompany(spec: &Spec, pipes: Vec<OwnedFd>, line: &mut UnixStream) -> io::Result<()> {
+    let main = spawn::spawn(spec, pipes, spawn::Group::Ours)?;
+    // a supervisor that is gone is noticed by the kernel, for us
+    let _ = send(line, &Said::Started);
+    let status = until_ended(main);
+    let _ = send(line, &Said::Ended(status));
+    Ok(())
+}
+
+fn until_ended(main: Pid) -> Status {
+    let mut used = Used::default();
+    loop {
+        let ended = waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+        let ended = ended.ok().and_then(|ended| ended.pid());
+        let buried = ended.and_then(|pid| bury(pid.as_raw(), &mut used));
+        if let Some(Reaped::Ended(pid, status)) = buried
+            && pid == main
+        {
+            return super::supervised::read_status(status);
+        }
+    }
+}
+

@@ -1,0 +1,203 @@
+//! One command, from its start until nothing of it is left.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+use super::child::{Signals, host_died, wait};
+use super::footing::Footing;
+use super::launch::Launcher;
+use super::launcher::Said;
+use super::reap::{Reaped, Used, kill_all, reap_one};
+use super::watchdog::Watchdog;
+use super::wire::{Exit, Kind, Order, Report, Spec, Status, receive, send};
+use super::{monotonic_ns, spawn};
+
+/// The running command.
+pub(crate) struct Supervised {
+    main: Pid,
+    kind: Kind,
+    started_ns: u64,
+    /// When SIGKILL follows a SIGTERM already sent.
+    kill_at_ns: Option<u64>,
+    used: Used,
+    /// Where its launcher speaks, until it has become the command.
+    line: Option<UnixStream>,
+    /// Why the launcher has not started it.
+    refused: Option<String>,
+    /// Its end, told by its launcher.
+    told: Option<Status>,
+    watchdog: Option<Watchdog>,
+}
+
+impl Supervised {
+    /// Starts it, by `launcher` if it has a grant.
+    pub(crate) fn start(spec: &Spec, pipes: Vec<OwnedFd>, launcher: Option<Launcher>) -> io::Result<Self> {
+        let started_ns = monotonic_ns();
+        let (main, line, watchdog) = match (&spec.grant, launcher) {
+            (None, _) => (spawn::spawn(spec, pipes, spawn::Group::Own)?, None, None),
+            (Some(_), None) => return Err(io::Error::other("no launcher waits for this command")),
+            (Some(granted), Some(launcher)) => {
+                let limits = granted.limits;
+                launcher.confinement.cgroup.limit(limits.memory, limits.processes)?;
+                let launcher = launcher.hand_over(spec, &pipes)?;
+                let watchdog = Watchdog::new(granted.limits, &launcher.confinement);
+                (launcher.main, Some(launcher.line), Some(watchdog))
+            }
+        };
+        Ok(Self {
+            main,
+            kind: spec.kind,
+            started_ns,
+            kill_at_ns: None,
+            used: Used::default(),
+            line,
+            refused: None,
+            told: None,
+            watchdog,
+        })
+    }
+
+    /// Follows the command until nothing of it is left; whether the host is still there, and we as we were.
+    pub(crate) fn watch(
+        mut self,
+        socket: &mut UnixStream,
+        signals: &Signals,
+        footing: &Footing,
+    ) -> io::Result<bool> {
+        // a host that is gone is noticed by the first wait
+        let _ = send(socket, &Report::Started { pid: self.main.as_raw_nonzero().get() });
+        let mut host = Some(socket);
+        let ended = self.until_main_ended(&mut host, signals);
+        kill_all(self.main, &mut self.used);
+        let (status, exited_ns) = ended?;
+        let reusable = footing.holds();
+        let report = self.report(status, exited_ns, reusable);
+        // a host that went away just now needs no report
+        let told = host.is_some_and(|host| send(host, &report).is_ok());
+        Ok(told && reusable)
+    }
+
+    fn report(&mut self, status: Status, exited_ns: u64, reusable: bool) -> Report {
+        if let Some(message) = self.refused.take() {
+            return Report::Refused { message };
+        }
+        let status = self.told.unwrap_or(status);
+        let hit = self.watchdog.as_ref().and_then(|dog| dog.verdict(status));
+        Report::Ended { exit: self.account(status, exited_ns), reusable, hit }
+    }
+
+    fn until_main_ended(
+        &mut self,
+        socket: &mut Option<&mut UnixStream>,
+        signals: &Signals,
+    ) -> io::Result<(Status, u64)> {
+        loop {
+            if let Some(status) = self.reap_until_main() {
+                self.hear_all();
+                return Ok((status, monotonic_ns()));
+            }
+            let check = self.watchdog.as_ref().and_then(Watchdog::due_ns);
+            let until = self.kill_at_ns.into_iter().chain(check).min();
+            let ready = wait([socket.as_deref(), self.line.as_ref()], signals, until)?;
+            if ready.signal && host_died(signals)? || ready.sockets[0] && !self.obey(socket) {
+                *socket = None;
+                self.host_gone();
+            }
+            if ready.sockets[1] {
+                self.hear();
+            }
+            self.kill_when_due();
+            if self.watchdog.as_mut().is_some_and(|dog| dog.check(self.main, &mut self.used)) {
+                self.end(Duration::ZERO);
+            }
+        }
+    }
+
+    fn reap_until_main(&mut self) -> Option<Status> {
+        while let Reaped::Ended(pid, status) = reap_one(&mut self.used) {
+            if pid == self.main {
+                return Some(read_status(status));
+            }
+        }
+        None
+    }
+
+    /// One word of the launcher. When the line ends it has become the command, or is gone.
+    fn hear(&mut self) {
+        let said = self.line.as_mut().map(receive::<Said>);
+        match said {
+            Some(Ok(Some(Said::Failed(why)))) => self.refused = Some(why),
+            Some(Ok(Some(Said::Ended(status)))) => self.told = Some(status),
+            Some(Ok(Some(Said::Started))) => {}
+            Some(Ok(Some(Said::Inner(_) | Said::Ready) | None) | Err(_)) | None => self.line = None,
+        }
+    }
+
+    /// What a launcher said before its end.
+    fn hear_all(&mut self) {
+        while self.line.is_some() {
+            self.hear();
+        }
+    }
+
+    /// Follows one order; false when the host has gone away.
+    fn obey(&mut self, socket: &mut Option<&mut UnixStream>) -> bool {
+        match socket.as_deref_mut().map(receive::<Order>) {
+            Some(Ok(Some(Order::Kill { grace }))) => self.end(grace),
+            // no command comes before this one's end: a host that errs is treated as gone
+            Some(Ok(Some(Order::Start(_) | Order::Prepare(_)) | None) | Err(_)) | None => return false,
+        }
+        true
+    }
+
+    fn host_gone(&mut self) {
+        match self.kind {
+            Kind::Script => self.end(Duration::ZERO),
+            Kind::Service { grace } => self.end(grace),
+        }
+    }
+
+    fn end(&mut self, grace: Duration) {
+        if !grace.is_zero() {
+            let _ = match self.kind {
+                Kind::Script => kill_process_group(self.main, Signal::TERM),
+                Kind::Service { .. } => kill_process(self.main, Signal::TERM),
+            };
+        }
+        let due = monotonic_ns().saturating_add(u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX));
+        self.kill_at_ns = Some(self.kill_at_ns.map_or(due, |earlier| earlier.min(due)));
+        self.kill_when_due();
+    }
+
+    fn kill_when_due(&mut self) {
+        if self.kill_at_ns.is_some_and(|due| due <= monotonic_ns()) {
+            let _ = kill_process_group(self.main, Signal::KILL);
+            let _ = kill_process(self.main, Signal::KILL);
+            self.kill_at_ns = None;
+        }
+    }
+
+    fn account(&self, status: Status, exited_ns: u64) -> Exit {
+        Exit {
+            status,
+            started_ns: self.started_ns,
+            exited_ns,
+            max_rss_kib: self.used.max_rss / 1024,
+            cpu_ms: u64::try_from(self.used.cpu.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// How a process that was buried had ended.
+pub(crate) fn read_status(status: ExitStatus) -> Status {
+    match status.signal() {
+        Some(signal) => Status::Signal(signal),
+        None => Status::Code(status.code().unwrap_or(0)),
+    }
+}

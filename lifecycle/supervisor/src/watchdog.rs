@@ -1,0 +1,118 @@
+//! Keeps the limits that the kernel counts for single processes only, or not at all: memory and CPU
+//! time of all processes of a command, and the size of all its files. A control group that keeps one
+//! of them is asked instead of every process.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use sandbox::{Cgroup, Confinement, Limits};
+
+use super::disk::Disk;
+use super::monotonic_ns;
+use super::processes::{self, Use};
+use super::reap::Used;
+use super::wire::{Hit, Status};
+
+/// Between two looks at a command that is far from its limits.
+const FAR: Duration = Duration::from_millis(100);
+
+/// Between two looks at one that uses more than a quarter of its memory, or has many processes.
+const NEAR: Duration = Duration::from_millis(20);
+
+/// Watches one command.
+pub(crate) struct Watchdog {
+    limits: Limits,
+    cgroup: Cgroup,
+    disk: Disk,
+    due_ns: u64,
+    hit: Option<Hit>,
+    before: Counts,
+}
+
+/// What the control group counts from its beginning on, and so from before this command.
+struct Counts {
+    memory_kills: u64,
+    processes_refused: u64,
+    cpu_ns: u64,
+}
+
+impl Counts {
+    fn now(cgroup: &Cgroup) -> Self {
+        Self {
+            memory_kills: cgroup.memory_kills(),
+            processes_refused: cgroup.processes_refused(),
+            cpu_ns: cgroup.cpu_ns().unwrap_or(0),
+        }
+    }
+}
+
+impl Watchdog {
+    pub(crate) fn new(limits: Limits, confinement: &Confinement) -> Self {
+        let cgroup = confinement.cgroup.clone();
+        let before = Counts::now(&cgroup);
+        let disk = Disk::new(confinement.folder.clone());
+        Self { limits, cgroup, disk, due_ns: later(NEAR), hit: None, before }
+    }
+
+    /// When to look next; `None` after a hit.
+    pub(crate) fn due_ns(&self) -> Option<u64> {
+        self.hit.is_none().then_some(self.due_ns)
+    }
+
+    /// Looks if it is time; true when a limit is hit for the first time.
+    pub(crate) fn check(&mut self, main: Pid, used: &mut Used) -> bool {
+        if self.hit.is_some() || monotonic_ns() < self.due_ns {
+            return false;
+        }
+        let (mut near, mut ids) = (false, vec![main.as_raw_nonzero().get()]);
+        if self.cgroup.memory_limit.is_none() || self.cgroup.cpu.is_none() {
+            let now = processes::under_us();
+            used.max_rss = used.max_rss.max(now.memory);
+            near = now.memory > self.limits.memory / 4 || now.tasks > self.limits.processes / 2;
+            self.hit = self.by_processes(&now, used);
+            ids = now.ids;
+        }
+        self.hit = self.hit.or_else(|| self.by_cgroup());
+        if self.hit.is_none() && self.disk.exceeds(self.limits.disk_bytes, &ids) {
+            self.hit = Some(Hit::Disk);
+        }
+        self.due_ns = later(if near { NEAR } else { FAR });
+        self.hit.is_some()
+    }
+
+    fn by_processes(&self, now: &Use, used: &Used) -> Option<Hit> {
+        let cpu = now.cpu + used.cpu;
+        if self.cgroup.memory_limit.is_none() && now.memory > self.limits.memory {
+            Some(Hit::Memory)
+        } else if self.cgroup.processes_limit.is_none() && now.tasks > self.limits.processes {
+            Some(Hit::Processes)
+        } else {
+            (self.cgroup.cpu.is_none() && cpu.as_secs() >= self.limits.cpu_seconds).then_some(Hit::Cpu)
+        }
+    }
+
+    fn by_cgroup(&self) -> Option<Hit> {
+        let used = self.cgroup.cpu_ns()?.saturating_sub(self.before.cpu_ns);
+        (Duration::from_nanos(used).as_secs() >= self.limits.cpu_seconds).then_some(Hit::Cpu)
+    }
+
+    /// The limit that a command has hit, now that it has ended like this.
+    pub(crate) fn verdict(&self, status: Status) -> Option<Hit> {
+        if self.hit.is_some() || status.success() {
+            return self.hit;
+        }
+        let now = Counts::now(&self.cgroup);
+        match status {
+            Status::Signal(signal) if signal == Signal::XFSZ.as_raw() => Some(Hit::FileSize),
+            Status::Signal(signal) if signal == Signal::XCPU.as_raw() => Some(Hit::Cpu),
+            _ if now.memory_kills > self.before.memory_kills => Some(Hit::Memory),
+            _ if now.processes_refused > self.before.processes_refused => Some(Hit::Processes),
+            Status::Code(_) | Status::Signal(_) => None,
+        }
+    }
+}
+
+fn later(wait: Duration) -> u64 {
+    monotonic_ns().saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX))
+}
+

@@ -1,0 +1,94 @@
+//! How scripts are confined, and what each may use.
+
+use lifecycle::Values;
+use sandbox::{Level, Limits, Network};
+
+use crate::execute::Isolation;
+
+/// Ports of the services that scripts of the world talk to. Where Landlock alone guards the network it can
+/// only let ports through, so this is what it lets through.
+const INTERNET_PORTS: &str = "20,21,22,25,53,80,110,143,389,443,465,563,587,636,853,873,989,990,993,995,\
+    1433,1521,1883,2525,2775,3000,3306,3389,4317,4318,4443,4444,4566,5000,5061,5222,5223,5269,5432,5433,\
+    5671,5672,5985,5986,6432,6443,6543,7000,7473,7474,7687,8080,8081,8083,8086,8123,8125,8200,8243,8333,\
+    8443,8447,8500,8529,8728,8883,8888,9000,9042,9090,9092,9093,9094,9096,9098,9142,9200,9243,9300,9418,\
+    9440,9443,10000,10255,10350,11211,15671,15672,19530,25060,25061,26257,27015,27016,27017,27018,27019,\
+    28015,29015,33060,50000,50051,61613,61614";
+
+/// A limit on ports: each is a rule of its own in the kernel, for every script.
+const MAX_PORTS: usize = 1000;
+
+/// What is configured of the sandbox.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    /// How strongly.
+    pub isolation: Isolation,
+    /// What a script may use when it does not say.
+    pub limits: Limits,
+    /// The most that a script may ask for.
+    pub limits_max: Limits,
+    /// Whom a script reaches when neither it nor its workspace says.
+    pub network: Network,
+    /// The widest that a script or a workspace may ask for.
+    pub network_max: Network,
+    /// TCP ports of the network `internet`, without the API's own.
+    pub internet_ports: Vec<u16>,
+}
+
+impl Sandbox {
+    pub(super) fn from_values(v: &mut Values) -> Self {
+        let level: String =
+            v.or("sandbox-level", "auto", "process, landlock, namespaces, or auto: the strongest there is");
+        let strongest = level == "auto";
+        let parsed = level.parse::<Level>().ok();
+        v.check(strongest || parsed.is_some(), "sandbox-level is none of auto, process, landlock and namespaces");
+        let minimum = v.or("sandbox-minimum", "landlock", "the level below which the worker does not start");
+        let isolation = Isolation { level: parsed, minimum, ..Isolation::default() };
+        v.check(
+            parsed.is_none_or(|level| level >= minimum),
+            "sandbox-level is weaker than sandbox-minimum: the worker would never start",
+        );
+        let (limits, limits_max) = limits(v);
+        let network = v.or("network", "internet", "whom scripts reach that do not say: none, internet or host");
+        let network_max = v.or("network-max", "internet", "the widest network a script may ask for");
+        v.check(network <= network_max, "network is wider than network-max");
+        let ports_help = "TCP ports of the network internet, where Landlock guards it";
+        let internet_ports: Vec<u16> = v.list("internet-ports", INTERNET_PORTS, ports_help);
+        v.check(internet_ports.len() <= MAX_PORTS, "internet-ports has more than 1000 ports");
+        Self { isolation, limits, limits_max, network, network_max, internet_ports }
+    }
+}
+
+fn limits(v: &mut Values) -> (Limits, Limits) {
+    let limits = Limits {
+        memory: size(v, "memory-limit", "2GiB", "memory of all processes of a script"),
+        cpu_seconds: v.or("cpu-limit", "900", "CPU seconds of all processes of a script"),
+        processes: v.or("processes-limit", "512", "processes and threads of a script"),
+        open_files: v.or("open-files-limit", "4096", "open files of each process of a script"),
+        file_bytes: size(v, "file-limit", "1GiB", "the largest file of a script"),
+        disk_bytes: size(v, "disk-limit", "2GiB", "all files of a script"),
+    };
+    let most = Limits {
+        memory: size(v, "memory-limit-max", "8GiB", "the most memory a script may ask for"),
+        cpu_seconds: v.or("cpu-limit-max", "86400", "the most CPU seconds a script may ask for"),
+        processes: v.or("processes-limit-max", "4096", "the most processes a script may ask for"),
+        open_files: v.or("open-files-limit-max", "65536", "the most open files a script may ask for"),
+        file_bytes: size(v, "file-limit-max", "8GiB", "the largest file a script may ask for"),
+        disk_bytes: size(v, "disk-limit-max", "16GiB", "the most disk a script may ask for"),
+    };
+    let pairs = [
+        ("memory-limit", limits.memory, most.memory),
+        ("cpu-limit", limits.cpu_seconds, most.cpu_seconds),
+        ("processes-limit", limits.processes, most.processes),
+        ("open-files-limit", limits.open_files, most.open_files),
+        ("file-limit", limits.file_bytes, most.file_bytes),
+        ("disk-limit", limits.disk_bytes, most.disk_bytes),
+    ];
+    for (name, own, most) in pairs {
+        v.check(own > 0 && own <= most, &format!("{name} is 0 or more than {name}-max"));
+    }
+    (limits, most)
+}
+
+fn size(v: &mut Values, key: &str, default: &str, help: &str) -> u64 {
+    v.size(key, default, help) as u64
+}

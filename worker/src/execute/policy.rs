@@ -1,0 +1,204 @@
+//! How commands are confined here: the strongest level that the host offers, found by trying it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lifecycle::supervisor::{Host, Lost, Spare};
+use sandbox::{Cgroups, Confinement, Group, Lease, Level, Users};
+
+use super::folder::JobFolder;
+
+/// What is wanted of the sandbox.
+#[derive(Clone, Copy, Debug)]
+pub struct Isolation {
+    /// Which level; `None` for the strongest that the host offers.
+    pub level: Option<Level>,
+    /// The level below which nothing runs.
+    pub minimum: Level,
+    /// Nothing is confined. Exists only for tests that show what an attack does then.
+    #[cfg(feature = "no-sandbox")]
+    pub off: bool,
+}
+
+impl Default for Isolation {
+    fn default() -> Self {
+        Self {
+            level: None,
+            minimum: Level::Landlock,
+            #[cfg(feature = "no-sandbox")]
+            off: false,
+        }
+    }
+}
+
+/// Why no level will do.
+#[derive(Debug, thiserror::Error)]
+pub enum NoIsolation {
+    /// What is reached is less than the minimum.
+    #[error("the sandbox reaches {reached}, and sandbox-minimum is {minimum}: {why}")]
+    TooWeak {
+        /// `nothing` or a level's word.
+        reached: &'static str,
+        /// What is demanded.
+        minimum: Level,
+        /// What stood in the way of each stronger level.
+        why: String,
+    },
+    /// There are no users for commands.
+    #[error("users for scripts: {0}")]
+    Users(#[from] sandbox::NoUsers),
+    /// The supervisor itself does not start.
+    #[error("the supervisor: {0}")]
+    Supervisor(#[from] std::io::Error),
+}
+
+/// The way in which commands are confined.
+#[derive(Clone, Debug)]
+pub(super) struct Policy {
+    level: Option<Level>,
+    /// Why not more.
+    shortfall: Option<String>,
+    readable: Vec<PathBuf>,
+    stage: PathBuf,
+    users: Option<Users>,
+    cgroups: Option<Arc<Cgroups>>,
+}
+
+/// What belongs to one supervisor for as long as it lives.
+#[derive(Debug, Default)]
+pub(super) struct Seat {
+    user: Option<Lease>,
+    group: Option<Group>,
+}
+
+impl Seat {
+    pub(super) fn user(&self) -> Option<sandbox::User> {
+        self.user.as_ref().map(Lease::user)
+    }
+}
+
+impl Policy {
+    /// Tries the levels, the strongest first. `work_dir` is the worker's own.
+    pub(super) async fn establish(
+        wanted: Isolation,
+        host: &Host,
+        work_dir: &Path,
+        jobs_dir: &Path,
+    ) -> Result<Self, NoIsolation> {
+        let root = rustix::process::geteuid().is_root();
+        let number = std::process::id();
+        let mut policy = Self {
+            level: None,
+            shortfall: None,
+            readable: Vec::new(),
+            stage: work_dir.join("stage"),
+            users: root.then(|| Users::claim(number)).transpose()?,
+            cgroups: Cgroups::delegated(&format!("hookmill-{number}-{}", nonce())).map(Arc::new),
+        };
+        std::fs::create_dir_all(&policy.stage)?;
+        #[cfg(feature = "no-sandbox")]
+        if wanted.off {
+            return Ok(Self { users: None, cgroups: None, ..policy });
+        }
+        let mut reasons = Vec::new();
+        for level in Level::ALL.into_iter().filter(|level| wanted.level.is_none_or(|only| only == *level)) {
+            policy.level = Some(level);
+            match policy.try_out(host, jobs_dir).await {
+                Ok(()) => break,
+                Err(why) => reasons.push(format!("{level}: {why}")),
+            }
+            policy.level = None;
+        }
+        policy.checked(wanted.minimum, &reasons.join("; "))
+    }
+
+    fn checked(mut self, minimum: Level, why: &str) -> Result<Self, NoIsolation> {
+        if self.level < Some(minimum) {
+            let reached = self.level.map_or("nothing", Level::as_str);
+            return Err(NoIsolation::TooWeak { reached, minimum, why: why.to_owned() });
+        }
+        self.shortfall = (!why.is_empty()).then(|| why.to_owned());
+        Ok(self)
+    }
+
+    async fn try_out(&self, host: &Host, jobs_dir: &Path) -> Result<(), Lost> {
+        let seat = Arc::new(self.seat()?);
+        let folder = JobFolder::create(jobs_dir, seat.user())?;
+        let mut spare = host.spare().await?;
+        spare.keep(Arc::clone(&seat) as _);
+        self.prepare(&mut spare, &seat, &folder).await
+    }
+
+    /// What a further supervisor needs.
+    pub(super) fn seat(&self) -> std::io::Result<Seat> {
+        let user = self.users.as_ref().map(Users::take).transpose().map_err(std::io::Error::other)?;
+        let group = self.cgroups.as_deref().map(Cgroups::make).transpose()?;
+        Ok(Seat { user, group })
+    }
+
+    /// Has a launcher wait for a command in `folder`.
+    pub(super) async fn prepare(
+        &self,
+        spare: &mut Spare,
+        seat: &Seat,
+        folder: &JobFolder,
+    ) -> Result<(), Lost> {
+        let Some(level) = self.level else { return Ok(()) };
+        let wanted = Confinement {
+            level,
+            user: seat.user(),
+            readable: self.readable.clone(),
+            folder: folder.path().to_owned(),
+            stage: self.stage.clone(),
+            cgroup: seat.group.as_ref().map(|group| group.files.clone()).unwrap_or_default(),
+        };
+        spare.prepare(wanted).await
+    }
+
+    /// The same, but that commands may read and run these, too.
+    pub(super) fn allowing(&self, readable: impl IntoIterator<Item = PathBuf>) -> Self {
+        let mut policy = self.clone();
+        // all of the machine is never meant
+        let readable = readable.into_iter().filter(|path| path.is_absolute() && path.parent().is_some());
+        policy.readable.extend(readable);
+        policy.readable.sort();
+        policy.readable.dedup();
+        policy
+    }
+
+    /// The level reached; `None` only in tests that switch it off.
+    pub(super) fn level(&self) -> Option<Level> {
+        self.level
+    }
+
+    /// What stood in the way of a stronger level.
+    pub(super) fn shortfall(&self) -> Option<&str> {
+        self.shortfall.as_deref()
+    }
+
+    /// Whether control groups keep memory and processes.
+    pub(super) fn has_cgroups(&self) -> bool {
+        self.cgroups.is_some()
+    }
+
+    /// Where a command sees its folder.
+    pub(super) fn seen(&self, folder: &JobFolder) -> PathBuf {
+        match self.level {
+            Some(Level::Namespaces) => PathBuf::from(sandbox::SEEN_FOLDER),
+            Some(Level::Process | Level::Landlock) | None => folder.path().to_owned(),
+        }
+    }
+
+    /// Where a command sees its folder for temporary files.
+    pub(super) fn seen_tmp(&self, folder: &JobFolder) -> PathBuf {
+        match self.level {
+            Some(Level::Namespaces) => PathBuf::from(sandbox::SEEN_TMP),
+            Some(Level::Process | Level::Landlock) | None => folder.tmp(),
+        }
+    }
+}
+
+/// Several workers may live in one process.
+fn nonce() -> String {
+    uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect()
+}
