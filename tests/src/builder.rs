@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 
 use crate::client::Client;
 use crate::data_server::DataServer;
+use crate::hub::Hub;
 use crate::service::Service;
 use crate::system::System;
 
@@ -95,7 +96,10 @@ impl Start {
 
     async fn start(self) -> System {
         let place = PLACES.acquire().await.expect("it is never closed");
-        let folder = tempfile::tempdir().expect("a folder for the test's data");
+        // scripts have a `/tmp` of their own, and pass through ours to their folder where they share our files
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        let folder = tempfile::Builder::new().permissions(open).tempdir_in("/var/tmp");
+        let folder = folder.expect("a folder for the test's data");
         let credentials = Credentials::generate().expect("the system has randomness");
         let from = Ingredients { folder: folder.path(), credentials: &credentials, profile: self.profile };
         let (nats, valkey) = tokio::join!(DataServer::nats(from), DataServer::valkey(from));
@@ -103,11 +107,13 @@ impl Start {
         make_streams(&nats_url, &credentials).await;
         let token = first_token(&nats_url, &credentials).await;
         let addresses = Addresses { nats_url, valkey: valkey.address().to_string(), auth_url: String::new() };
-        let services = Services { start: &self, folder: folder.path(), credentials: &credentials, addresses };
+        let hub = Hub::start();
+        let services =
+            Services { start: &self, folder: folder.path(), credentials: &credentials, addresses, hub: &hub };
         let (auth, gateways, workers) = services.launch().await;
         let client = Client::new(&gateways[0].url(), WORKSPACE, &token);
         let system =
-            System { auth, gateways, workers, nats, valkey, client, credentials, folder, _place: place };
+            System { auth, gateways, workers, nats, valkey, client, credentials, hub, folder, _place: place };
         system.ready().await;
         system
     }
@@ -156,6 +162,7 @@ struct Services<'a> {
     folder: &'a Path,
     credentials: &'a Credentials,
     addresses: Addresses,
+    hub: &'a Hub,
 }
 
 impl Services<'_> {
@@ -186,6 +193,7 @@ impl Services<'_> {
         worker.set("base-url", base_url);
         worker.set("base-internal-url", base_url);
         worker.set("work-dir", &path(&self.folder.join(format!("work-{number}"))));
+        worker.set("internet-ports", &self.hub.port().to_string());
         worker.set("deno", &path(&tools::find("deno").unwrap_or_else(|missing| panic!("{missing}"))));
         let sdk = tools::python_sdk().expect("Windmill's Python client is there: run `make test`");
         worker.set("python-path", &path(&sdk));

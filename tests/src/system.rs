@@ -10,6 +10,7 @@ use tokio::sync::SemaphorePermit;
 use crate::builder::Start;
 use crate::client::Client;
 use crate::data_server::DataServer;
+use crate::hub::Hub;
 use crate::service::Service;
 
 /// Lines of each log that a failed test shows.
@@ -27,6 +28,7 @@ pub struct System {
     pub(crate) valkey: DataServer,
     pub(crate) client: Client,
     pub(crate) credentials: Credentials,
+    pub(crate) hub: Hub,
     pub(crate) folder: TempDir,
     pub(crate) _place: SemaphorePermit<'static>,
 }
@@ -70,6 +72,11 @@ impl System {
     /// Every password of this system.
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
+    }
+
+    /// Where its scripts tell what they do.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     /// The folder of all its data.

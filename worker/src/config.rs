@@ -87,7 +87,11 @@ impl FromValues for Config {
             ),
             timeout_max: v.duration("timeout-max", "24h", "the longest a script may ask for"),
             retention: v.duration("retention", "168h", "how long runs are kept after their end"),
-            work_dir: v.or("work-dir", "/var/tmp/hookmill-worker", "where jobs' folders are made; ours alone"),
+            work_dir: v.or(
+                "work-dir",
+                "/var/tmp/hookmill-worker",
+                "where jobs' folders are made; ours alone",
+            ),
             path: v.or(
                 "path",
                 "/usr/local/bin:/usr/bin:/bin",

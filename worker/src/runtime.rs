@@ -94,9 +94,7 @@ pub(crate) type Candidate = Result<Arc<dyn Runtime>, StartError>;
 impl Runtimes {
     /// What may run each language, the first choice first: the one that is configured, or those of the search
     /// path. Asks each interpreter who it is when its turn comes; blocks for as long as that takes.
-    pub(crate) fn candidates(
-        config: &Arc<Config>,
-    ) -> [(Language, Candidates); 3] {
+    pub(crate) fn candidates(config: &Arc<Config>) -> [(Language, Candidates); 3] {
         [
             (Language::Python3, python::Python::candidates(config)),
             (Language::Deno, deno::Deno::candidates(config)),

@@ -158,7 +158,9 @@ fn report(worker: &Worker, tags: &[Tag], process: &Process) {
     let shortfall = worker.executor.shortfall().unwrap_or_default();
     let cgroups = worker.executor.has_cgroups();
     tracing::info!(sandbox.level = level, sandbox.cgroups = cgroups, shortfall, "scripts are confined");
-    process.readiness.detail("sandbox", serde_json::json!({ "level": level, "cgroups": cgroups, "shortfall": shortfall }));
+    process
+        .readiness
+        .detail("sandbox", serde_json::json!({ "level": level, "cgroups": cgroups, "shortfall": shortfall }));
     process.readiness.detail("languages", languages);
     process.readiness.detail("tags", tags);
 }

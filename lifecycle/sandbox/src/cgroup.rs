@@ -98,7 +98,8 @@ mod tests {
         };
         assert_eq!((group.memory_kills(), group.processes_refused(), group.cpu_ns()), (3, 7, Some(12_000)));
         let cpu = Some(Cpu::Nanoseconds(file("cpuacct.usage", "99\n")));
-        let old = Cgroup { memory_kills: Some(file("oom_control", "under_oom 0\noom_kill 2\n")), cpu, ..group };
+        let old =
+            Cgroup { memory_kills: Some(file("oom_control", "under_oom 0\noom_kill 2\n")), cpu, ..group };
         assert_eq!((old.memory_kills(), old.cpu_ns()), (2, Some(99)));
         assert_eq!((Cgroup::default().memory_kills(), Cgroup::default().cpu_ns()), (0, None));
     }

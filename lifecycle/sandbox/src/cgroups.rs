@@ -47,7 +47,8 @@ impl Cgroups {
         let mut folders = Vec::new();
         for (kind, path) in places(&own, &mounts) {
             let folder = path.join(name);
-            let made = if kind == Kind::Unified { make_unified(&path, &folder) } else { fs::create_dir(&folder) };
+            let made =
+                if kind == Kind::Unified { make_unified(&path, &folder) } else { fs::create_dir(&folder) };
             if made.is_ok() {
                 folders.push((kind, folder));
             }

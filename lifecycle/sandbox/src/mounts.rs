@@ -44,7 +44,8 @@ pub(crate) fn build(wanted: &Confinement) -> io::Result<()> {
     devices(root)?;
     fs::create_dir(root.join("proc"))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount("proc", root.join("proc"), "proc", flags, None).map_err(|error| named(Path::new("/proc"), &error.into()))?;
+    mount("proc", root.join("proc"), "proc", flags, None)
+        .map_err(|error| named(Path::new("/proc"), &error.into()))?;
     become_root(root)
 }
 
@@ -58,7 +59,8 @@ fn readable(wanted: &Confinement) -> Vec<PathBuf> {
     let system = SYSTEM.iter().map(|path| if path.starts_with("/etc/") { "/etc" } else { path });
     let links = ["/etc/resolv.conf", "/etc/localtime"].map(PathBuf::from);
     let behind = links.iter().filter_map(|link| link.canonicalize().ok());
-    let mut all: Vec<PathBuf> = system.map(PathBuf::from).chain(wanted.readable.iter().cloned()).chain(behind).collect();
+    let mut all: Vec<PathBuf> =
+        system.map(PathBuf::from).chain(wanted.readable.iter().cloned()).chain(behind).collect();
     all.sort();
     all.dedup();
     let within = |path: &PathBuf| all.iter().any(|other| other != path && path.starts_with(other));
@@ -126,6 +128,10 @@ fn become_root(root: &Path) -> io::Result<()> {
     pivot_root(".", ".")?;
     unmount(".", UnmountFlags::DETACH)?;
     chdir("/")?;
-    mount_remount("/", MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV, c"mode=755,size=1m,nr_inodes=4096")
-        .map_err(Into::into)
+    mount_remount(
+        "/",
+        MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV,
+        c"mode=755,size=1m,nr_inodes=4096",
+    )
+    .map_err(Into::into)
 }

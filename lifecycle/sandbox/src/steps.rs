@@ -97,4 +97,3 @@ fn prefer_for_oom() {
     // raising it needs no right; a system that has no such file has no such order
     let _: io::Result<()> = fs::write("/proc/self/oom_score_adj", "1000");
 }
-

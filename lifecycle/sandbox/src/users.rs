@@ -45,9 +45,9 @@ impl Users {
         let map = fs::read_to_string("/proc/self/uid_map")?;
         let range = RANGES.into_iter().find(|range| maps(&map, range)).ok_or(NoUsers::Unmapped)?;
         let (blocks, taken) = ((range.end - range.start) / BLOCK, in_use());
-        let found = (0..blocks).map(|step| range.start + (seed.wrapping_add(step) % blocks) * BLOCK).find(
-            |start| taken.range(*start..start + BLOCK).next().is_none(),
-        );
+        let found = (0..blocks)
+            .map(|step| range.start + (seed.wrapping_add(step) % blocks) * BLOCK)
+            .find(|start| taken.range(*start..start + BLOCK).next().is_none());
         let start = found.ok_or(NoUsers::Exhausted)?;
         Ok(Self { free: Arc::new(Mutex::new((start..start + BLOCK).map(User).collect())) })
     }

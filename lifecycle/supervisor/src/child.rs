@@ -94,10 +94,7 @@ fn signals() -> io::Result<SignalFd> {
 }
 
 /// Blocks until the host has an order; `None` when it has gone away.
-fn wait_for_command(
-    socket: &mut UnixStream,
-    signals: &Signals,
-) -> io::Result<Option<(Order, Vec<OwnedFd>)>> {
+fn wait_for_command(socket: &mut UnixStream, signals: &Signals) -> io::Result<Option<(Order, Vec<OwnedFd>)>> {
     loop {
         let ready = wait([Some(&*socket), None], signals, None)?;
         if ready.signal && host_died(signals)? {
@@ -120,12 +117,18 @@ pub(crate) struct Ready {
 }
 
 /// Blocks until something is ready or `until_ns` has come. Sockets that are `None` do not count.
-pub(crate) fn wait(sockets: [Option<&UnixStream>; 2], signals: &Signals, until_ns: Option<u64>) -> io::Result<Ready> {
+pub(crate) fn wait(
+    sockets: [Option<&UnixStream>; 2],
+    signals: &Signals,
+    until_ns: Option<u64>,
+) -> io::Result<Ready> {
     // a socket that is none stands for the signals once more, and is not looked at
     let mut fds = [
         PollFd::new(&signals.read, PollFlags::IN),
-        sockets[0].map_or_else(|| PollFd::new(&signals.read, PollFlags::IN), |s| PollFd::new(s, PollFlags::IN)),
-        sockets[1].map_or_else(|| PollFd::new(&signals.read, PollFlags::IN), |s| PollFd::new(s, PollFlags::IN)),
+        sockets[0]
+            .map_or_else(|| PollFd::new(&signals.read, PollFlags::IN), |s| PollFd::new(s, PollFlags::IN)),
+        sockets[1]
+            .map_or_else(|| PollFd::new(&signals.read, PollFlags::IN), |s| PollFd::new(s, PollFlags::IN)),
     ];
     let left = until_ns.map(|until| Duration::from_nanos(until.saturating_sub(monotonic_ns())));
     let left = left.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
@@ -149,4 +152,3 @@ pub(crate) fn host_died(signals: &Signals) -> io::Result<bool> {
     }
     Ok(died)
 }
-

@@ -114,4 +114,3 @@ fn until_ended(main: Pid) -> Status {
         }
     }
 }
-

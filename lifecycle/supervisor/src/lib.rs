@@ -41,7 +41,8 @@ pub const STRANGER: i32 = 3;
 /// To be called first in `main`: before any thread, any runtime and any reading of arguments.
 #[expect(clippy::exit, reason = "the mode has no caller to return to")]
 pub fn intercept() {
-    let arguments: Vec<String> = std::env::args_os().skip(1).take(3).map_while(|a| a.into_string().ok()).collect();
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).take(3).map_while(|a| a.into_string().ok()).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let code = match arguments[..] {
         [ARGUMENT, dialect] => same_build(dialect, child::run),

@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 use serde::de::DeserializeOwned;
 
@@ -37,11 +37,7 @@ pub fn receive_with_pipes<T: DeserializeOwned>(
 ///
 /// # Errors
 /// The socket broke, or has no room.
-pub fn send_with_pipes(
-    socket: BorrowedFd<'_>,
-    bytes: &[u8],
-    pipes: &[BorrowedFd<'_>],
-) -> io::Result<usize> {
+pub fn send_with_pipes(socket: BorrowedFd<'_>, bytes: &[u8], pipes: &[BorrowedFd<'_>]) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_PIPES))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(pipes)) {

@@ -115,4 +115,3 @@ impl Watchdog {
 fn later(wait: Duration) -> u64 {
     monotonic_ns().saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX))
 }
-

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use system_tests::{Client, System, eventually};
+use system_tests::{Client, System, eventually, lives, processes_of};
 
 /// The bound on a result and on a log, in bytes.
 const RESULT_LIMIT: usize = 8 * 1024 * 1024;
@@ -113,16 +113,14 @@ async fn a_script_that_ignores_sigterm_ends_at_its_timeout() {
     assert_eq!(client.wait("f/a/deaf", json!({})).await.expect(200).text(), "\"lives\"");
 }
 
-/// Forks a child and a grandchild with a session of its own, writes down all three, and goes on
-/// or returns.
+/// Forks a child and a grandchild with a session of its own, says so, and goes on or returns.
 const FAMILY: &str = r"
 import os, signal, time
 
-def main(file: str, returns: bool):
-    os.makedirs(file)
+def main(returns: bool):
+    os.makedirs('family')
     def leave(name):
-        with open(file + '/' + name, 'w') as out:
-            out.write(str(os.getpid()))
+        open('family/' + name, 'w').close()
     leave('main')
     if os.fork() == 0:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -133,7 +131,7 @@ def main(file: str, returns: bool):
             time.sleep(600)
         leave('child')
         time.sleep(600)
-    while len(os.listdir(file)) < 3:
+    while len(os.listdir('family')) < 3:
         time.sleep(0.01)
     print('all there', flush=True)
     if returns:
@@ -141,43 +139,36 @@ def main(file: str, returns: bool):
     time.sleep(600)
 ";
 
-fn family(folder: &Path) -> Vec<u32> {
-    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap().parse().unwrap();
-    ["main", "child", "grandchild"].map(read).into()
-}
-
-fn alive(pid: u32) -> bool {
-    // a zombie has ended
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status.contains("State:") && !status.contains("State:\tZ")
-}
-
 #[tokio::test]
 async fn children_and_grandchildren_end_with_their_job() {
     let system = System::start().slots(2).await;
     let client = system.client();
     client.deploy_with("f/a/family", "python3", FAMILY, json!({"timeout": 20})).await;
     client.deploy_with("f/a/short", "python3", FAMILY, json!({"timeout": 2})).await;
-    let folder = |name: &str| system.folder().join(name);
-    let args = |name: &str, returns: bool| json!({"file": folder(name), "returns": returns});
+    let args = |returns: bool| json!({"returns": returns});
 
-    let returned = client.wait("f/a/family", args("returned", true)).await.expect(200);
-    assert_eq!(returned.text(), "\"returned\"");
-    let timed_out = client.run("f/a/short", args("timeout", false)).await;
-    let canceled = client.run("f/a/family", args("canceled", false)).await;
+    let answer = client.wait("f/a/family", args(true)).await.expect(200);
+    assert_eq!(answer.text(), "\"returned\"");
+    let returned = answer.header("x-job-id").to_owned();
+    let timed_out = client.run("f/a/short", args(false)).await;
+    let canceled = client.run("f/a/family", args(false)).await;
     client.logged(&canceled, "all there").await;
-    assert!(family(&folder("canceled")).into_iter().all(alive), "they run before the cancellation");
+    assert_eq!(processes_of(&canceled).len(), 3, "they run before the cancellation");
     client.cancel(&canceled, "enough").await;
-    for (id, name) in [(&timed_out, "timeout"), (&canceled, "canceled")] {
-        assert_eq!(client.end_of(id).await["success"], false, "{name}");
+    for id in [&timed_out, &canceled] {
+        assert_eq!(client.end_of(id).await["success"], false);
     }
-    for name in ["returned", "timeout", "canceled"] {
-        for pid in family(&folder(name)) {
-            assert!(!alive(pid), "{name}: process {pid} is left");
-        }
+    for id in [&returned, &timed_out, &canceled] {
+        assert_eq!(processes_of(id), Vec::<i32>::new(), "they are left");
     }
-    let folders = || std::fs::read_dir(system.folder().join("work-0/jobs")).expect("the work folder").count();
-    let gone = async || (folders() == 0).then_some(());
+    // those that wait for a job have an empty folder `tmp` in them, and nothing else
+    let jobs = system.folder().join("work-0/jobs");
+    let entries = |path: &Path| std::fs::read_dir(path).map_or(0, |entries| entries.count());
+    let used = || {
+        let folders = std::fs::read_dir(&jobs).expect("the work folder").flatten();
+        folders.filter(|folder| entries(&folder.path()) + entries(&folder.path().join("tmp")) > 1).count()
+    };
+    let gone = async || (used() == 0).then_some(());
     eventually("the end of the jobs' folders", Duration::from_secs(60), gone).await;
 }
 
@@ -186,14 +177,13 @@ async fn nothing_of_a_job_outlives_its_worker() {
     let system = System::start().await;
     let client = system.client();
     client.deploy("f/a/family", "python3", FAMILY).await;
-    let folder = system.folder().join("family");
-    let id = client.run("f/a/family", json!({"file": folder, "returns": false})).await;
+    let id = client.run("f/a/family", json!({"returns": false})).await;
     client.logged(&id, "all there").await;
-    let pids = family(&folder);
-    assert!(pids.iter().copied().all(alive));
+    let pids = processes_of(&id);
+    assert_eq!(pids.len(), 3);
     system.worker(0).kill();
     eventually("the end of the worker's scripts", Duration::from_secs(5), async || {
-        (!pids.iter().copied().any(alive)).then_some(())
+        (!pids.iter().copied().any(lives)).then_some(())
     })
     .await;
 }

@@ -1,31 +1,48 @@
 //! A script that runs until the test lets it go on, and the look at what was really queued.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::{Value, json};
-use system_tests::{Client, System};
+use system_tests::{Client, Hub, System};
 
 /// Where a script waits until the test opens it.
-pub(crate) struct Gate(PathBuf);
+pub(crate) struct Gate {
+    hub: Hub,
+    name: String,
+}
 
 impl Gate {
     /// Deploys `path`: a Bash script that says `waiting`, waits, and returns `through`.
     pub(crate) async fn deploy(system: &System, path: &str) -> Self {
-        Self::deploy_in(system.folder(), system.client(), path).await
-    }
-
-    /// The same with a folder of one's own.
-    pub(crate) async fn deploy_in(folder: &Path, client: &Client, path: &str) -> Self {
-        let file = folder.join(format!("gate-{}", path.replace('/', "-")));
-        let source =
-            format!("echo waiting\nuntil [ -e '{}' ]; do sleep 0.02; done\necho through\n", file.display());
-        client.deploy(path, "bash", &source).await;
-        Self(file)
+        let (hub, name) = (system.hub().clone(), path.to_owned());
+        let source = format!(
+            "echo waiting\nexec 3<>/dev/tcp/127.0.0.1/{}\necho wait {name} >&3\nread -r _ <&3\necho ok >&3\necho through\n",
+            hub.port()
+        );
+        system.client().deploy(path, "bash", &source).await;
+        Self { hub, name }
     }
 
     /// Lets everything through, from now on.
     pub(crate) fn open(&self) {
-        std::fs::write(&self.0, "").unwrap();
+        self.hub.open(&self.name);
+    }
+}
+
+/// A gate of a system without a hub: its script asks the API until another script is there.
+pub(crate) struct ApiGate;
+
+impl ApiGate {
+    /// As [`Gate::deploy`].
+    pub(crate) async fn deploy(client: &Client, path: &str) -> Self {
+        let source = "echo waiting\nask() { curl -sf -o /dev/null -H \"Authorization: Bearer $WM_TOKEN\" \
+                      \"$BASE_INTERNAL_URL/api/w/$WM_WORKSPACE/scripts/get/p/f/a/open\"; }\n\
+                      until ask; do sleep 0.05; done\necho through\n";
+        client.deploy(path, "bash", source).await;
+        Self
+    }
+
+    /// Lets everything through, from now on, by way of the API as it is there now.
+    pub(crate) async fn open(self, client: &Client) {
+        client.deploy("f/a/open", "bash", "echo").await;
     }
 }
 

@@ -4,11 +4,9 @@
 mod places;
 mod trace_sink;
 
-use std::path::Path;
-
 use http::Method;
 use serde_json::{Value, json};
-use system_tests::{Client, System};
+use system_tests::{Client, Hub, System};
 
 use places::{Places, forms};
 use trace_sink::TraceSink;
@@ -16,14 +14,15 @@ use trace_sink::TraceSink;
 /// Text that is found wherever it is put.
 const MARKER: &str = "marker7f3a9c";
 
-/// Prints, returns and raises all it knows; leaves its token in a file for the test.
+/// Prints, returns and raises all it knows; tells the test its token.
 const BLAB: &str = r"
-import base64, json, os, urllib.parse
+import base64, json, os, socket, urllib.parse
 
-def main(file: str, fail: bool, note: str):
+def main(port: int, fail: bool, note: str):
     token = os.environ['WM_TOKEN']
-    with open(file, 'w') as out:
-        out.write(token)
+    with socket.create_connection(('127.0.0.1', port)) as hub:
+        hub.sendall(('say ' + token + chr(10)).encode())
+        hub.recv(6)
     print(note, token, urllib.parse.quote(token, safe=''))
     print(json.dumps(dict(os.environ)))
     if fail:
@@ -37,17 +36,16 @@ struct Said {
 }
 
 /// Uses `holder`'s token in every way a caller can, well and badly.
-async fn use_everywhere(holder: &Client, outside: &Path) -> Said {
+async fn use_everywhere(holder: &Client, hub: &Hub) -> Said {
     let (nobody, token) = (holder.anonymous(), holder.token());
     let mut said = Said { texts: Vec::new(), job_tokens: Vec::new() };
     for fail in [false, true] {
-        let file = outside.join(format!("token-{fail}"));
-        let args = json!({"file": file, "fail": fail, "note": MARKER});
+        let args = json!({"port": hub.port(), "fail": fail, "note": MARKER});
         let path = format!("jobs/run_wait_result/p/f/a/blab?token={token}&include_query=q&q={MARKER}");
         let answer = nobody.post(&path).header("tracestate", &format!("test={MARKER}"));
         let answer = answer.header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
         let answer = answer.json(args).send().await.expect(if fail { 422 } else { 200 });
-        said.job_tokens.push(std::fs::read_to_string(file).unwrap());
+        said.job_tokens.push(hub.said().pop().unwrap());
         let id = answer.header("x-job-id").to_owned();
         said.texts.extend([answer.text(), format!("{:?}", answer.headers)]);
         for part in ["get", "get_logs", "get_args", "completed/get", "completed/get_result", "getupdate"] {
@@ -98,14 +96,13 @@ async fn tokens_are_nowhere() {
     let sink = TraceSink::start().await;
     let system =
         System::start().every_setting("otlp-endpoint", sink.url()).every_setting("log", "debug").await;
-    let outside = tempfile::tempdir().unwrap();
     mark_logs(&system).await;
     let client = system.client();
     client.deploy("f/a/blab", "python3", &format!("# {MARKER}\n{BLAB}")).await;
     client.deploy_with("f/a/waits", "bash", "echo", json!({"tag": "nobody"})).await;
     let narrow = json!({"label": MARKER, "scopes": ["jobs:run", "jobs:read", "users:write"]});
     let holder = client.with_token(&client.make_token(narrow).await);
-    let mut said = use_everywhere(&holder, outside.path()).await;
+    let mut said = use_everywhere(&holder, system.hub()).await;
     said.texts.extend(listed(client).await);
     // a job that stays in its stream
     let queued = holder.anonymous().post(&format!("jobs/run/p/f/a/waits?token={}", holder.token()));

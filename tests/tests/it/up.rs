@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use system_tests::{eventually, program};
 
-use crate::gate::Gate;
+use crate::gate::ApiGate;
 use machine::{Machine, alive, descendants};
 
 /// What is promised between a start and its first screen, with room for a busy machine.
@@ -60,7 +60,7 @@ async fn ctrl_c_leaves_nothing_running_and_the_next_start_has_everything() {
     let machine = Machine::new();
     let mut first = machine.up(&["--port", "0"]).await;
     let kept = machine.leave_work(&first).await;
-    let gate = Gate::deploy_in(machine.folder(), &first.client(), "f/a/gate").await;
+    let gate = ApiGate::deploy(&first.client(), "f/a/gate").await;
     let running = first.client().run("f/a/gate", json!({})).await;
     first.client().logged(&running, "waiting").await;
     let children = descendants(first.process.id());
@@ -72,7 +72,7 @@ async fn ctrl_c_leaves_nothing_running_and_the_next_start_has_everything() {
     assert!(status.success(), "{status}");
     assert!(!children.into_iter().any(alive), "a child is left");
     let second = machine.find_work(&kept).await;
-    gate.open();
+    gate.open(&second.client()).await;
     assert_eq!(second.client().end_of(&running).await["result"], "through", "it was handed back");
     assert_eq!(second.client().get(&running).await["attempt"], 2);
 }

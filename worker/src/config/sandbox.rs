@@ -40,7 +40,10 @@ impl Sandbox {
             v.or("sandbox-level", "auto", "process, landlock, namespaces, or auto: the strongest there is");
         let strongest = level == "auto";
         let parsed = level.parse::<Level>().ok();
-        v.check(strongest || parsed.is_some(), "sandbox-level is none of auto, process, landlock and namespaces");
+        v.check(
+            strongest || parsed.is_some(),
+            "sandbox-level is none of auto, process, landlock and namespaces",
+        );
         let minimum = v.or("sandbox-minimum", "landlock", "the level below which the worker does not start");
         let isolation = Isolation { level: parsed, minimum, ..Isolation::default() };
         v.check(
@@ -48,7 +51,8 @@ impl Sandbox {
             "sandbox-level is weaker than sandbox-minimum: the worker would never start",
         );
         let (limits, limits_max) = limits(v);
-        let network = v.or("network", "internet", "whom scripts reach that do not say: none, internet or host");
+        let network =
+            v.or("network", "internet", "whom scripts reach that do not say: none, internet or host");
         let network_max = v.or("network-max", "internet", "the widest network a script may ask for");
         v.check(network <= network_max, "network is wider than network-max");
         let ports_help = "TCP ports of the network internet, where Landlock guards it";

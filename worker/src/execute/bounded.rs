@@ -72,7 +72,10 @@ mod tests {
         assert!(read_bounded(&path("missing"), None, 4).unwrap().is_none());
         std::fs::write(path("plain"), "1234").unwrap();
         assert_eq!(read_bounded(&path("plain"), None, 4).unwrap().unwrap(), b"1234");
-        assert!(matches!(read_bounded(&path("plain"), None, 3), Err(FileError::TooLarge { size: 4, limit: 3 })));
+        assert!(matches!(
+            read_bounded(&path("plain"), None, 3),
+            Err(FileError::TooLarge { size: 4, limit: 3 })
+        ));
         let other = Some(User(rustix::process::geteuid().as_raw() + 1));
         assert!(matches!(read_bounded(&path("plain"), other, 4), Err(FileError::NotOwn)));
         std::fs::hard_link(path("plain"), path("twin")).unwrap();

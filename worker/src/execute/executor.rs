@@ -304,7 +304,12 @@ async fn conclude(begun: &Arc<Begun>, end: End, seen: Seen, masks: Arc<Masks>) -
     }
 }
 
-fn verdict(begun: &Begun, exit: Result<lifecycle::supervisor::Ended, Lost>, seen: &Seen, masks: &Masks) -> Verdict {
+fn verdict(
+    begun: &Begun,
+    exit: Result<lifecycle::supervisor::Ended, Lost>,
+    seen: &Seen,
+    masks: &Masks,
+) -> Verdict {
     let result = match exit {
         Ok(ended) => {
             let tail = masks.strike_all(&clean(seen.tail.lines()));

@@ -55,15 +55,18 @@ fn with_note(error: JobError, note: &str) -> JobError {
 fn of(hit: Hit, limits: &Limits) -> (&'static str, String) {
     let kernel = &limits.kernel;
     match hit {
-        Hit::Memory => {
-            ("MemoryLimit", format!("its limit is {} of memory of all its processes (memory)", size(kernel.memory)))
-        }
-        Hit::Cpu => {
-            ("CpuLimit", format!("its limit is {} s of CPU time of all its processes (cpu_seconds)", kernel.cpu_seconds))
-        }
-        Hit::Processes => {
-            ("ProcessLimit", format!("its limit is {} processes and threads at a time (processes)", kernel.processes))
-        }
+        Hit::Memory => (
+            "MemoryLimit",
+            format!("its limit is {} of memory of all its processes (memory)", size(kernel.memory)),
+        ),
+        Hit::Cpu => (
+            "CpuLimit",
+            format!("its limit is {} s of CPU time of all its processes (cpu_seconds)", kernel.cpu_seconds),
+        ),
+        Hit::Processes => (
+            "ProcessLimit",
+            format!("its limit is {} processes and threads at a time (processes)", kernel.processes),
+        ),
         Hit::FileSize => {
             ("FileSizeLimit", format!("its limit is {} for each file (file_bytes)", size(kernel.file_bytes)))
         }
@@ -100,6 +103,9 @@ mod tests {
 
     #[test]
     fn sizes() {
-        assert_eq!((size(1 << 20).as_str(), size(1000).as_str(), size(0).as_str()), ("1 MiB", "1000 bytes", "0 bytes"));
+        assert_eq!(
+            (size(1 << 20).as_str(), size(1000).as_str(), size(0).as_str()),
+            ("1 MiB", "1000 bytes", "0 bytes")
+        );
     }
 }

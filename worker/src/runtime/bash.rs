@@ -97,9 +97,7 @@ impl Runtime for Bash {
         if !ended.status.success() {
             return Err(JobError::execution("bash", ended.status, ended.log_tail));
         }
-        let file = |name| {
-            ended.folder.read(name, ended.result_limit).map_err(|e| unreadable(&e))
-        };
+        let file = |name| ended.folder.read(name, ended.result_limit).map_err(|e| unreadable(&e));
         if let Some(json) = file(RESULT_JSON)?.filter(|json| !json.trim_ascii().is_empty()) {
             return checked(json);
         }

@@ -41,8 +41,7 @@ impl Deno {
             let (program, version) = read(said).ok_or_else(|| probe::says(said))?;
             let folder = config.work_dir.join("runtime/deno");
             let wrapper = folder.join(WRAPPER_FILE);
-            let installed =
-                std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&wrapper, WRAPPER));
+            let installed = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&wrapper, WRAPPER));
             installed.map_err(|error| format!("{}: {error}", folder.display()))?;
             Ok(Self { program, version, wrapper })
         })

@@ -13,8 +13,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use worker::execute::{
-    Config, Executor, Invocation, Isolation, Kill, KillReason, KillSwitch, Limits, LogSink, Outcome, Surroundings,
-    Verdict,
+    Config, Executor, Invocation, Isolation, Kill, KillReason, KillSwitch, Limits, LogSink, Outcome,
+    Surroundings, Verdict,
 };
 
 /// No wait in a test is longer.

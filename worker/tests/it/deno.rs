@@ -119,14 +119,18 @@ async fn broken_scripts() {
 
 #[tokio::test]
 async fn ending_before_main_returned_is_a_failure() {
-    let error = Bench::new().await
+    let error = Bench::new()
+        .await
         .run(Deno, "export function main() { console.log('last words'); Deno.exit(0) }", "{}")
         .await
         .error();
     assert_eq!((error["name"].as_str(), error["exit_code"].as_i64()), (Some("ExecutionErr"), Some(0)));
     assert!(error["message"].as_str().unwrap().ends_with("last log lines:\nlast words\n"), "{error}");
-    let error =
-        Bench::new().await.run(Deno, "export function main() { return new Promise(() => {}) }", "{}").await.error();
+    let error = Bench::new()
+        .await
+        .run(Deno, "export function main() { return new Promise(() => {}) }", "{}")
+        .await
+        .error();
     assert_eq!(error["name"], "ExecutionErr", "a main that never settles: {error}");
 }
 

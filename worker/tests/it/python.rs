@@ -9,7 +9,8 @@ async fn result(args: &str, script: &str) -> String {
 
 #[tokio::test]
 async fn returns_and_logs() {
-    let ran = Bench::new().await
+    let ran = Bench::new()
+        .await
         .run(
             Python3,
             "def main(name: str, n=2):\n    print('hi', name)\n    return {'n': n, 'name': name}\n",
@@ -73,7 +74,8 @@ async fn annotated_conversions() {
     let args =
         r#"{"a":"aGk=","b":"2024-05-06T07:08:09Z","c":"aGk=","d":null,"e":"x","f":"2024-05-06","g":"aGk="}"#;
     assert_eq!(result(args, script).await, r#"["b'hi'",2024,"b'hi'","None","x",6,"aGk="]"#);
-    let error = Bench::new().await
+    let error = Bench::new()
+        .await
         .run(Python3, "from datetime import datetime\ndef main(at: datetime): pass", r#"{"at":"soon"}"#)
         .await;
     assert!(error.message().starts_with("argument `at`:"), "{}", error.message());

@@ -2,11 +2,9 @@
 
 use std::time::Instant;
 
-use system_tests::{Service, System, eventually, within};
+use system_tests::{Service, System, eventually, lives, processes_of, within};
 
-use super::stage::{
-    BOUND, HELD, Stage, assert_ended_with, backlog, backlog_is, figure, lives, slay, worker_name,
-};
+use super::stage::{BOUND, HELD, Stage, assert_ended_with, backlog, backlog_is, figure, slay, worker_name};
 use super::wire::Wire;
 
 fn holder<'a>(system: &'a System, name: &str) -> (&'a Service, &'a Service) {
@@ -21,13 +19,14 @@ async fn a_worker_killed_mid_job() {
     let caller = stage.caller(client, HELD, "kept");
     let first = stage.begins(1).await.remove(0);
     let (holder, other) = holder(&system, &first.worker);
-    assert!(first.pids.len() == 3 && first.pids.iter().all(|pid| lives(*pid)), "{first:?}");
+    let family = processes_of(&first.job);
+    assert_eq!(family.len(), 3, "the script, its child, and its child in another session");
     assert_ne!(worker_name(other), first.worker);
 
     slay(holder).await;
     let killed = Instant::now();
     eventually("the end of the killed worker's processes", BOUND, async || {
-        first.pids.iter().all(|pid| !lives(*pid)).then_some(())
+        (!family.iter().copied().any(lives)).then_some(())
     })
     .await;
     let gone = killed.elapsed();

@@ -1,15 +1,11 @@
-//! Scripts that tell a file of the test when they begin and end, one of which waits until the
+//! Scripts that tell the test's hub when they begin and end, one of which waits until the
 //! test lets it go; and what can be seen from outside: processes and the stream's backlog.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use system_tests::{Answer, Client, Service, System, eventually};
+use system_tests::{Answer, Client, Hub, Service, System, eventually};
 use tokio::task::JoinHandle;
 
 /// The outer bound of whatever a test waits for.
@@ -19,29 +15,31 @@ pub(crate) const HELD: &str = "f/faults/held";
 /// A script that only tells.
 pub(crate) const QUICK: &str = "f/faults/quick";
 
-const HELD_SOURCE: &str = r#"folder="$1"
+/// What both begin with: a line to the test's hub, and its own name for what it says.
+const LINE: &str = r#"port="$1"
 value="$2"
-sleep 86400 >/dev/null 2>&1 &
-child=$!
-setsid sleep 86400 >/dev/null 2>&1 &
-echo "begin $WM_JOB_ID $WM_WORKER_NAME $value $$ $child $!" >> "$folder/runs"
-read -r _ < "$folder/gate"
-echo "end $WM_JOB_ID $WM_WORKER_NAME $value" >> "$folder/runs"
+exec 3<>"/dev/tcp/127.0.0.1/$port"
+say() { echo "say $1 $WM_JOB_ID $WM_WORKER_NAME $value" >&3; read -r _ <&3; }
+"#;
+
+const HELD_SOURCE: &str = r#"sleep 86400 >/dev/null 2>&1 3>&- &
+setsid sleep 86400 >/dev/null 2>&1 3>&- &
+say begin
+echo "wait held" >&3
+read -r _ <&3
+echo ok >&3
+say end
 echo "$value"
 "#;
 
-const QUICK_SOURCE: &str = r#"folder="$1"
-value="$2"
-echo "begin $WM_JOB_ID $WM_WORKER_NAME $value $$" >> "$folder/runs"
-echo "end $WM_JOB_ID $WM_WORKER_NAME $value" >> "$folder/runs"
+const QUICK_SOURCE: &str = r#"say begin
+say end
 echo "$value"
 "#;
 
-/// The folder that scripts write to, and the gate of those that wait.
+/// Whom scripts tell, and the gate of those that wait.
 pub(crate) struct Stage {
-    folder: PathBuf,
-    /// A named pipe, open both ways: what is written stays until somebody reads it.
-    gate: File,
+    hub: Hub,
 }
 
 /// One line of a script.
@@ -51,36 +49,29 @@ pub(crate) struct Told {
     pub(crate) job: String,
     pub(crate) worker: String,
     pub(crate) value: String,
-    /// The script, its child and its child in another session.
-    pub(crate) pids: Vec<i32>,
 }
 
 impl Stage {
-    /// Makes the folder and deploys the scripts.
+    /// Deploys the scripts.
     pub(crate) async fn set(system: &System) -> Self {
-        let folder = system.folder().join("stage");
-        std::fs::create_dir(&folder).unwrap();
-        let gate = folder.join("gate");
-        assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
-        let gate = File::options().read(true).write(true).open(gate).unwrap();
-        system.client().deploy(HELD, "bash", HELD_SOURCE).await;
-        system.client().deploy(QUICK, "bash", QUICK_SOURCE).await;
-        Self { folder, gate }
+        for (path, source) in [(HELD, HELD_SOURCE), (QUICK, QUICK_SOURCE)] {
+            system.client().deploy(path, "bash", &format!("{LINE}{source}")).await;
+        }
+        Self { hub: system.hub().clone() }
     }
 
     /// Arguments of a script, whose result will be `value`.
     pub(crate) fn args(&self, value: &str) -> Value {
-        json!({"folder": self.folder, "value": value})
+        json!({"port": self.hub.port(), "value": value})
     }
 
     /// Lets so many held scripts go, those of the future included.
     pub(crate) fn let_go(&self, times: usize) {
-        (&self.gate).write_all(&vec![b'\n'; times]).unwrap();
+        self.hub.let_go("held", times);
     }
 
     fn told(&self) -> Vec<Told> {
-        let text = std::fs::read_to_string(self.folder.join("runs")).unwrap_or_default();
-        text.lines().map(Told::parse).collect()
+        self.hub.said().iter().map(|line| Told::parse(line)).collect()
     }
 
     /// Every start of a script so far.
@@ -118,8 +109,7 @@ impl Told {
         let mut words = line.split(' ');
         let mut word = || words.next().unwrap_or_default().to_owned();
         let (kind, job, worker, value) = (word(), word(), word(), word());
-        let pids = words.map(|pid| pid.parse().unwrap()).collect();
-        Self { ended: kind == "end", job, worker, value, pids }
+        Self { ended: kind == "end", job, worker, value }
     }
 }
 
@@ -138,12 +128,6 @@ pub(crate) async fn slay(service: &Service) {
 
 fn pid(id: u32) -> Pid {
     Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
-}
-
-/// Whether a process runs; one that only waits to be reaped does not.
-pub(crate) fn lives(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
-    stat.is_ok_and(|stat| !stat.rsplit(") ").next().unwrap_or_default().starts_with('Z'))
 }
 
 /// The name by which a worker's jobs know it.
