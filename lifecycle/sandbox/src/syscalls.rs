@@ -144,23 +144,43 @@ fn denied(level: Level, network: Network) -> Result<Rules, seccompiler::BackendE
         .map(|request| SeccompRule::new(vec![SeccompCondition::new(1, Len::Dword, Op::Eq, request)?]));
     rules.insert(libc::SYS_ioctl, inputs.into_iter().collect::<Result<Vec<_>, _>>()?);
     rules.insert(libc::SYS_socket, sockets(network)?);
+    if network == Network::Internet {
+        rules.extend(fast_open()?);
+    }
     Ok(rules)
 }
 
-/// Families that stay: local ones, the kernel's own tables, and the internet's unless there is none.
+/// Families and protocols that stay: local ones, the kernel's own tables, and the internet's unless there is
+/// none. Landlock guards the connections of TCP proper: a relative of it would pass by.
 fn sockets(network: Network) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
-    let allowed = match network {
-        Network::None => vec![libc::AF_UNIX, libc::AF_NETLINK],
-        Network::Internet | Network::Host => {
-            vec![libc::AF_UNIX, libc::AF_NETLINK, libc::AF_INET, libc::AF_INET6]
-        }
+    let mut families: Vec<(i32, &[i32])> = vec![(libc::AF_NETLINK, &[libc::NETLINK_ROUTE])];
+    if network != Network::None {
+        families.push((libc::AF_INET, &[0, libc::IPPROTO_ICMP, libc::IPPROTO_TCP, libc::IPPROTO_UDP]));
+        families.push((libc::AF_INET6, &[0, libc::IPPROTO_ICMPV6, libc::IPPROTO_TCP, libc::IPPROTO_UDP]));
+    }
+    let known = families.iter().map(|(family, _)| *family).chain([libc::AF_UNIX]);
+    let mut rules = vec![SeccompRule::new(known.map(|family| is(0, Op::Ne, family)).collect::<Result<_, _>>()?)?];
+    for (family, protocols) in families {
+        let others = protocols.iter().map(|protocol| is(2, Op::Ne, *protocol));
+        let strange: Result<Vec<_>, _> = [is(0, Op::Eq, family)].into_iter().chain(others).collect();
+        rules.push(SeccompRule::new(strange?)?);
+    }
+    Ok(rules)
+}
+
+fn is(argument: u8, how: Op, value: i32) -> Result<SeccompCondition, seccompiler::BackendError> {
+    SeccompCondition::new(argument, Len::Dword, how, u64::from(value.cast_unsigned()))
+}
+
+/// TCP Fast Open connects by sending, where Landlock does not look. Programs then connect as ever.
+fn fast_open() -> Result<Vec<(i64, Vec<SeccompRule>)>, seccompiler::BackendError> {
+    let flag = u64::from(libc::MSG_FASTOPEN.cast_unsigned());
+    let calls = [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)];
+    let rule = |(call, argument)| {
+        let set = SeccompCondition::new(argument, Len::Dword, Op::MaskedEq(flag), flag)?;
+        Ok((call, vec![SeccompRule::new(vec![set])?]))
     };
-    let no = |family: i32| SeccompCondition::new(0, Len::Dword, Op::Ne, u64::from(family.cast_unsigned()));
-    let strange = SeccompRule::new(allowed.into_iter().map(no).collect::<Result<Vec<_>, _>>()?)?;
-    let netlink = SeccompCondition::new(0, Len::Dword, Op::Eq, u64::from(libc::AF_NETLINK.cast_unsigned()))?;
-    // NETLINK_ROUTE, which tells the addresses of this machine
-    let other_table = SeccompCondition::new(2, Len::Dword, Op::Ne, 0)?;
-    Ok(vec![strange, SeccompRule::new(vec![netlink, other_table])?])
+    calls.into_iter().map(rule).collect()
 }
 
 #[cfg(target_arch = "x86_64")]

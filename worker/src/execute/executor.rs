@@ -75,11 +75,20 @@ pub enum StartError {
         reason: String,
     },
     /// None of the languages runs here.
-    #[error("no interpreter in {0} runs a script: a worker needs python3, deno or bash")]
-    NoLanguage(String),
+    #[error("no interpreter in {path} runs a script: a worker needs python3, deno or bash{}", listed(.tried))]
+    NoLanguage {
+        /// Where they were looked for.
+        path: String,
+        /// What each of those found says.
+        tried: Vec<String>,
+    },
     /// Scripts cannot be confined as they must be.
     #[error(transparent)]
     Isolation(#[from] NoIsolation),
+}
+
+fn listed(tried: &[String]) -> String {
+    tried.iter().map(|why| format!("; {why}")).collect()
 }
 
 /// Runs scripts. Cheap to clone.

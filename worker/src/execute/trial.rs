@@ -37,16 +37,16 @@ impl<'a> Trials<'a> {
     /// # Errors
     /// A configured interpreter does not run, or none does.
     pub(super) async fn all(&self, mut policy: Policy) -> Result<(Runtimes, Policy), StartError> {
-        let mut found = Vec::new();
+        let (mut found, mut tried) = (Vec::new(), Vec::new());
         for (language, candidates) in Runtimes::candidates(self.config) {
             let configured = self.is_configured(language);
-            if let Some(runtime) = self.first(candidates, &policy, configured).await? {
+            if let Some(runtime) = self.first(candidates, &policy, configured, &mut tried).await? {
                 policy = policy.allowing(runtime.readable());
                 found.push(runtime);
             }
         }
         if found.is_empty() {
-            return Err(StartError::NoLanguage(self.config.search_path.clone()));
+            return Err(StartError::NoLanguage { path: self.config.search_path.clone(), tried });
         }
         Ok((Runtimes::of(found), policy))
     }
@@ -65,6 +65,7 @@ impl<'a> Trials<'a> {
         mut candidates: Candidates,
         policy: &Policy,
         configured: bool,
+        failed: &mut Vec<String>,
     ) -> Result<Option<Arc<dyn Runtime>>, StartError> {
         // each is asked only when those before it have failed
         loop {
@@ -78,7 +79,10 @@ impl<'a> Trials<'a> {
             match tried {
                 Ok(runtime) => return Ok(Some(runtime)),
                 Err(error) if configured => return Err(error),
-                Err(error) => tracing::warn!(%error, "interpreter found but unusable"),
+                Err(error) => {
+                    tracing::warn!(%error, "interpreter found but unusable");
+                    failed.push(error.to_string());
+                }
             }
         }
     }
@@ -104,7 +108,7 @@ impl<'a> Trials<'a> {
 
 async fn blocking<T: Send + 'static>(ask: impl FnOnce() -> T + Send + 'static) -> Result<T, StartError> {
     let asked = tokio::task::spawn_blocking(ask).await;
-    asked.map_err(|error| StartError::NoLanguage(error.to_string()))
+    asked.map_err(|error| StartError::NoLanguage { path: String::new(), tried: vec![error.to_string()] })
 }
 
 async fn outcome(executor: &Executor, runtime: &dyn Runtime) -> Verdict {

@@ -8,5 +8,6 @@ mod bench;
 mod bounds;
 mod deno;
 mod endings;
+mod hostile;
 mod python;
 mod supervisor;

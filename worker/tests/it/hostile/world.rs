@@ -1,0 +1,229 @@
+//! What attacks are after: a worker with a secret, its configuration, services that answer anybody on
+//! the loopback, a neighbour's job, and processes of the worker's user.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use proto::Language;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use worker::execute::{Config, Executor, Isolation, KillReason};
+
+use crate::bench::{Bench, Live, config, host, invocation, open_folder};
+
+/// What a service says to whoever reaches it, or a file has in it. Not in any script.
+pub(super) fn secret() -> String {
+    format!("secret-{}", proto::JobId::random())
+}
+
+pub(super) struct World {
+    pub(super) bench: Bench,
+    pub(super) secret: String,
+    pub(super) outside: PathBuf,
+    pub(super) packages: PathBuf,
+    facts: Value,
+    neighbour: Live,
+    heard: Arc<Mutex<Vec<u8>>>,
+    _memory: String,
+    _config: TempDir,
+}
+
+impl World {
+    pub(super) async fn new(isolation: Isolation, secret: &str) -> Self {
+        let (work, private) = (open_folder(), open_folder());
+        let folder = |name: &str| {
+            let path = private.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
+            path
+        };
+        let (outside, packages) = (folder("outside"), folder("packages"));
+        let config_file = private.path().join("worker.toml");
+        std::fs::write(&config_file, secret).unwrap();
+        std::fs::set_permissions(&config_file, PermissionsExt::from_mode(0o600)).unwrap();
+        std::fs::write(packages.join("dependency.py"), "value = 1\n").unwrap();
+        std::fs::set_permissions(packages.join("dependency.py"), PermissionsExt::from_mode(0o666)).unwrap();
+        let config = Config { isolation, python_path: vec![packages.clone()], ..config(work.path()) };
+        let bench = Bench { executor: Executor::new(&config, host()).await.unwrap(), work };
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let mut neighbour = bench.live(invocation(Language::Bash, NEIGHBOUR, &json!({"s": secret}).to_string()));
+        neighbour.said("ready").await;
+        let neighbour_pid = pid_of_neighbour(secret);
+        let neighbour_folder = folder_with(&bench.work.path().join("work/jobs"), "neighbour");
+        let socket = outside.join("service.sock");
+        let facts = json!({
+            "worker": std::process::id(),
+            "config": config_file,
+            "outside": outside,
+            "packages": packages,
+            "runtime": bench.work.path().join("work/runtime"),
+            "jobs": bench.work.path().join("work/jobs"),
+            "neighbour": neighbour_pid,
+            "neighbour_folder": neighbour_folder,
+            "nats": tcp("127.0.0.1:0", secret),
+            "redis": tcp("127.0.0.1:0", secret),
+            "auth": tcp("127.0.0.1:0", secret),
+            "six": tcp("[::1]:0", secret),
+            "admin": http(secret),
+            "udp": udp(&heard),
+            "abstract": abstract_socket(secret),
+            "socket": unix_socket(&socket, secret),
+            "setuid": std::env::var("HOSTILE_SETUID").unwrap_or_default(),
+            "roots": std::env::var("HOSTILE_ROOTS").unwrap_or_default(),
+        });
+        let secret = secret.to_owned();
+        let memory = format!("{secret}-in-memory");
+        Self { bench, secret, outside, packages, facts, neighbour, heard, _memory: memory, _config: private }
+    }
+
+    /// The arguments of every attack, with a process of the worker's user to do something to.
+    pub(super) fn arguments(&self, victim: &Victim) -> String {
+        let mut facts = self.facts.clone();
+        facts["victim"] = json!(victim.0.id());
+        facts.to_string()
+    }
+
+    /// Whether something came by UDP since the last question.
+    pub(super) fn heard(&self) -> bool {
+        !std::mem::take(&mut *self.heard.lock().unwrap()).is_empty()
+    }
+
+    pub(super) fn neighbour_lives(&self) -> bool {
+        crate::bench::lives(&self.facts["neighbour"].to_string())
+    }
+
+    pub(super) async fn end(self) {
+        self.neighbour.kill.fire(KillReason::Shutdown);
+        self.neighbour.end().await;
+    }
+}
+
+/// A program that runs as root whoever starts it, and a file that only root can read.
+pub(super) struct Setuid(TempDir);
+
+impl Setuid {
+    pub(super) fn new(secret: &str) -> Self {
+        let folder = open_folder();
+        let (program, file) = (folder.path().join("cat"), folder.path().join("roots"));
+        std::fs::copy("/bin/cat", &program).unwrap();
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o4755)).unwrap();
+        std::fs::write(&file, secret).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+        Self(folder)
+    }
+
+    pub(super) fn variables(&self) -> [(&'static str, PathBuf); 2] {
+        [("HOSTILE_SETUID", self.0.path().join("cat")), ("HOSTILE_ROOTS", self.0.path().join("roots"))]
+    }
+}
+
+/// A process of the worker's user.
+pub(super) struct Victim(pub(super) Child);
+
+impl Victim {
+    pub(super) fn new(secret: &str) -> Self {
+        let mut command = Command::new("/bin/bash");
+        command.args(["-c", "read -r _", secret]).stdin(Stdio::piped()).stdout(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+
+    pub(super) fn lives(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Another workspace's job: its script, a file of it, and what it has in its environment.
+const NEIGHBOUR: &str = "s=\"$1\"\nexport NEIGHBOUR=\"$s\"\necho \"$s\" > neighbour\nbash -c 'echo ready; sleep 1000; true' mark";
+
+fn pid_of_neighbour(secret: &str) -> i32 {
+    let mark = format!("NEIGHBOUR={secret}");
+    let ids = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    ids.find(|id| {
+        let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+    })
+    .unwrap()
+}
+
+fn folder_with(jobs: &std::path::Path, name: &str) -> PathBuf {
+    let mut folders = std::fs::read_dir(jobs).unwrap().flatten().map(|entry| entry.path());
+    folders.find(|folder| folder.join(name).exists()).unwrap()
+}
+
+fn tcp(address: &str, secret: &str) -> u16 {
+    let listener = TcpListener::bind(address).unwrap();
+    let (port, secret) = (listener.local_addr().unwrap().port(), secret.to_owned());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(format!("{secret}\n").as_bytes());
+        }
+    });
+    port
+}
+
+fn http(secret: &str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answer =
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{secret}", secret.len());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    port
+}
+
+fn udp(heard: &Arc<Mutex<Vec<u8>>>) -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (SocketAddr::V4(address), heard) = (socket.local_addr().unwrap(), Arc::clone(heard)) else {
+        panic!("an address of version 4")
+    };
+    thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while let Ok((count, from)) = socket.recv_from(&mut buffer) {
+            heard.lock().unwrap().extend(&buffer[..count]);
+            let _ = socket.send_to(b"heard", from);
+        }
+    });
+    address.port()
+}
+
+fn abstract_socket(secret: &str) -> String {
+    let name = format!("hostile-{}", proto::JobId::random());
+    let address = UnixAddress::from_abstract_name(&name).unwrap();
+    answer(UnixListener::bind_addr(&address).unwrap(), secret);
+    name
+}
+
+fn unix_socket(path: &std::path::Path, secret: &str) -> PathBuf {
+    let listener = UnixListener::bind(path).unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o777)).unwrap();
+    answer(listener, secret);
+    path.to_owned()
+}
+
+fn answer(listener: UnixListener, secret: &str) {
+    let secret = secret.to_owned();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(format!("{secret}\n").as_bytes());
+        }
+    });
+}
