@@ -53,6 +53,12 @@ impl Cgroup {
         Ok(())
     }
 
+    /// The processes that are in it.
+    pub fn members(&self) -> Vec<i32> {
+        let procs = self.procs.first().and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
+        procs.lines().filter_map(|id| id.parse().ok()).collect()
+    }
+
     /// Processes ended because memory had run out, since the group was made.
     pub fn memory_kills(&self) -> u64 {
         self.memory_kills.as_deref().and_then(|file| field(file, "oom_kill")).unwrap_or(0)

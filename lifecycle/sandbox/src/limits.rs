@@ -40,9 +40,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Sets those that are a process's own. `counted_apart` says that nobody else's processes count
-    /// towards this user's: only then can their number be limited here.
-    pub(crate) fn apply(&self, counted_apart: bool) -> io::Result<()> {
+    /// Sets those that are a process's own. With `processes` their number, too: for a user
+    /// whose processes are all this command's, as nobody else's must count.
+    pub(crate) fn apply(&self, processes: bool) -> io::Result<()> {
         set(Resource::Core, 0, 0)?;
         set(Resource::Cpu, self.cpu_seconds, self.cpu_seconds + CPU_GRACE)?;
         set(Resource::Nofile, self.open_files, self.open_files)?;
@@ -50,7 +50,7 @@ impl Limits {
         // what is locked or queued is memory that nobody can take back
         set(Resource::Memlock, 64 << 10, 64 << 10)?;
         set(Resource::Msgqueue, 0, 0)?;
-        if counted_apart {
+        if processes {
             set(Resource::Nproc, self.processes, self.processes)?;
         }
         Ok(())

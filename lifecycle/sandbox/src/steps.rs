@@ -73,7 +73,9 @@ pub fn before(wanted: &Confinement) -> Result<(), Failed> {
 /// One of the steps is not allowed here, or the level cannot keep what is granted.
 pub fn for_command(wanted: &Confinement, granted: &Grant) -> Result<(), Failed> {
     let apart = wanted.user.is_some() || wanted.level == Level::Namespaces;
-    granted.limits.apply(apart).step("limits")?;
+    // a control group counts better: it tells when it has refused one
+    let counted = apart && wanted.cgroup.processes_limit.is_none();
+    granted.limits.apply(counted).step("limits")?;
     match wanted.level {
         Level::Process => keep_from_network(granted.network).step("network"),
         Level::Landlock | Level::Namespaces => {

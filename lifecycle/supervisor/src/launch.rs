@@ -5,10 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::fchown;
 use std::os::unix::net::UnixStream;
 
-use rustix::process::Pid;
+use rustix::process::{Pid, WaitOptions, waitpid};
 use sandbox::{Confinement, Level, User};
 
-use super::launcher::{OUTER, Said, command};
+use super::launcher::{OUTER, Said, start};
 use super::orders::send_with_pipes;
 use super::wire::{Spec, encode, receive};
 
@@ -29,23 +29,23 @@ impl Launcher {
     pub(crate) fn start(confinement: Confinement) -> io::Result<Self> {
         let (mut line, theirs) = UnixStream::pair()?;
         let wanted = serde_json::to_string(&confinement)?;
-        let mut outer = command(OUTER, &wanted, theirs.into()).spawn()?;
-        let (mut main, mut ready) = (outer.id().cast_signed(), false);
+        let outer = start(OUTER, &wanted, theirs.as_fd())?;
+        drop(theirs);
+        let (mut main, mut ready) = (outer, false);
         let mut two = confinement.level == Level::Namespaces;
         // two processes speak, and which is first is open
         while two || !ready {
             match said(&mut line)? {
                 Said::Inner(inner) => {
-                    main = inner;
+                    main = Pid::from_raw(inner).ok_or_else(|| io::Error::other("no process id"))?;
                     two = false;
                     // it has done its part; the other one is our child now
-                    outer.wait()?;
+                    waitpid(Some(outer), WaitOptions::empty())?;
                 }
                 Said::Ready => ready = true,
                 other => return Err(io::Error::other(format!("a launcher said {other:?}"))),
             }
         }
-        let main = Pid::from_raw(main).ok_or_else(|| io::Error::other("the kernel gave no process id"))?;
         Ok(Self { main, line, confinement })
     }
 

@@ -2,10 +2,12 @@
 //! namespaces it is the first process of its own process namespace, starts the command instead, and
 //! buries whoever is left to it; with its end the kernel ends everybody in there.
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
@@ -16,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::orders::receive_with_pipes;
 use super::reap::{Reaped, Used, bury};
 use super::wire::{Spec, Status, send};
-use super::{DIALECT, PROGRAM, spawn};
+use super::{DIALECT, spawn};
 
 /// The first process: it confines itself, or starts the one that does.
 pub(crate) const OUTER: &str = "__launch";
@@ -39,13 +41,16 @@ pub(crate) enum Said {
     Ended(Status),
 }
 
-/// The process that starts a launcher's own program with these arguments, and the line to it as its input.
-pub(crate) fn command(stage: &str, wanted: &str, line: OwnedFd) -> Command {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0(PROGRAM).args([stage, &DIALECT.to_string(), wanted]);
-    command.env_clear().current_dir("/").process_group(0);
-    command.stdin(Stdio::from(line)).stdout(Stdio::null()).stderr(Stdio::null());
-    command
+/// Starts a launcher, which is our own program, with the line to it as its input.
+pub(crate) fn start(stage: &str, wanted: &str, line: BorrowedFd<'_>) -> io::Result<Pid> {
+    let null = File::options().write(true).open("/dev/null")?;
+    let program = spawn::Program {
+        path: Path::new("/proc/self/exe"),
+        args: &[stage, &DIALECT.to_string(), wanted],
+        env: &[],
+        descriptors: [line, null.as_fd(), null.as_fd()],
+    };
+    program.start(spawn::Group::Own)
 }
 
 /// Runs one of the two stages; the process's exit code.
@@ -64,8 +69,8 @@ fn launch(stage: &str, wanted: &str, line: &mut UnixStream) -> io::Result<()> {
     let confinement: Confinement = serde_json::from_str(wanted)?;
     if stage == OUTER && confinement.level == Level::Namespaces {
         sandbox::outside(&confinement).map_err(io::Error::other)?;
-        let inner = command(INNER, wanted, io::stdin().as_fd().try_clone_to_owned()?).spawn()?;
-        return send(line, &Said::Inner(inner.id().cast_signed()));
+        let inner = start(INNER, wanted, line.as_fd())?;
+        return send(line, &Said::Inner(inner.as_raw_nonzero().get()));
     }
     sandbox::before(&confinement).map_err(io::Error::other)?;
     send(line, &Said::Ready)?;

@@ -6,6 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::SigSet;
@@ -26,23 +27,50 @@ pub(crate) enum Group {
 /// standard output and, if that is to be apart, its standard error; the command alone holds them
 /// afterwards.
 ///
-/// `posix_spawn` shares our memory until the exec, so a large parent costs nothing, and it sets
-/// mask and dispositions in the child, which ours (blocked for the signal descriptor) must not reach.
 pub(crate) fn spawn(spec: &Spec, pipes: Vec<OwnedFd>, group: Group) -> io::Result<Pid> {
-    let argv = c_strings(
-        std::iter::once(spec.program.as_os_str().as_bytes()).chain(spec.args.iter().map(String::as_bytes)),
-    )?;
     let pairs: Vec<String> = spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let env = c_strings(pairs.iter().map(String::as_bytes))?;
     let outputs = Outputs::open(&spec.output, pipes)?;
     let null = File::open("/dev/null")?;
-    let (descriptors, attributes) = (descriptors(null.as_fd(), &outputs)?, attributes(group)?);
+    let errors = outputs.errors.as_ref().unwrap_or(&outputs.standard);
+    let program = Program {
+        path: spec.program.as_path(),
+        args: &spec.args.iter().map(String::as_str).collect::<Vec<_>>(),
+        env: &pairs,
+        descriptors: [null.as_fd(), outputs.standard.as_fd(), errors.as_fd()],
+    };
     rustix::process::chdir(&spec.cwd)?;
-    let spawned = posix_spawn(spec.program.as_path(), &descriptors, &attributes, &argv, &env);
+    let spawned = program.start(group);
     // its folder is to be removed
     rustix::process::chdir("/")?;
-    let pid = spawned?;
-    Pid::from_raw(pid.as_raw()).ok_or_else(|| io::Error::other("the kernel gave no process id"))
+    spawned
+}
+
+/// A program to start, in the working directory that we are in.
+pub(crate) struct Program<'a> {
+    pub(crate) path: &'a Path,
+    /// Without its own name.
+    pub(crate) args: &'a [&'a str],
+    /// `NAME=value` each.
+    pub(crate) env: &'a [String],
+    /// Its 0, 1 and 2; all else of ours closes on exec.
+    pub(crate) descriptors: [BorrowedFd<'a>; 3],
+}
+
+impl Program<'_> {
+    /// `posix_spawn` shares our memory until the exec, so a large parent costs nothing, and it sets
+    /// mask and dispositions in the child, which ours (blocked for the signal descriptor, or ignored by
+    /// whoever started us) must not reach.
+    pub(crate) fn start(&self, group: Group) -> io::Result<Pid> {
+        let name = std::iter::once(self.path.as_os_str().as_bytes());
+        let argv = c_strings(name.chain(self.args.iter().map(|arg| arg.as_bytes())))?;
+        let env = c_strings(self.env.iter().map(String::as_bytes))?;
+        let mut descriptors = PosixSpawnFileActions::init()?;
+        for (descriptor, number) in self.descriptors.iter().zip(0..) {
+            descriptors.add_dup2(descriptor.as_raw_fd(), number)?;
+        }
+        let pid = posix_spawn(self.path, &descriptors, &attributes(group)?, &argv, &env)?;
+        Pid::from_raw(pid.as_raw()).ok_or_else(|| io::Error::other("the kernel gave no process id"))
+    }
 }
 
 fn c_strings<'a>(texts: impl Iterator<Item = &'a [u8]>) -> io::Result<Vec<CString>> {
@@ -74,16 +102,6 @@ impl Outputs {
         let errors = output.is_apart().then(pipe).transpose()?;
         Ok(Self { standard, errors })
     }
-}
-
-/// Only 0, 1 and 2: all else of ours closes on exec.
-fn descriptors(input: BorrowedFd<'_>, outputs: &Outputs) -> io::Result<PosixSpawnFileActions> {
-    let errors = outputs.errors.as_ref().unwrap_or(&outputs.standard);
-    let mut actions = PosixSpawnFileActions::init()?;
-    actions.add_dup2(input.as_raw_fd(), 0)?;
-    actions.add_dup2(outputs.standard.as_raw_fd(), 1)?;
-    actions.add_dup2(errors.as_raw_fd(), 2)?;
-    Ok(actions)
 }
 
 fn attributes(group: Group) -> io::Result<PosixSpawnAttr> {

@@ -113,7 +113,7 @@ impl Supervised {
                 self.hear();
             }
             self.kill_when_due();
-            if self.watchdog.as_mut().is_some_and(|dog| dog.check(self.main, &mut self.used)) {
+            if self.watchdog.as_mut().is_some_and(|dog| dog.check(&mut self.used)) {
                 self.end(Duration::ZERO);
             }
         }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use sandbox::{Cgroup, Confinement, Limits};
 
 use super::disk::Disk;
@@ -60,11 +60,11 @@ impl Watchdog {
     }
 
     /// Looks if it is time; true when a limit is hit for the first time.
-    pub(crate) fn check(&mut self, main: Pid, used: &mut Used) -> bool {
+    pub(crate) fn check(&mut self, used: &mut Used) -> bool {
         if self.hit.is_some() || monotonic_ns() < self.due_ns {
             return false;
         }
-        let (mut near, mut ids) = (false, vec![main.as_raw_nonzero().get()]);
+        let (mut near, mut ids) = (false, self.cgroup.members());
         if self.cgroup.memory_limit.is_none() || self.cgroup.cpu.is_none() {
             let now = processes::under_us();
             used.max_rss = used.max_rss.max(now.memory);
@@ -84,7 +84,7 @@ impl Watchdog {
         let cpu = now.cpu + used.cpu;
         if self.cgroup.memory_limit.is_none() && now.memory > self.limits.memory {
             Some(Hit::Memory)
-        } else if self.cgroup.processes_limit.is_none() && now.tasks > self.limits.processes {
+        } else if self.cgroup.processes_limit.is_none() && now.tasks >= self.limits.processes {
             Some(Hit::Processes)
         } else {
             (self.cgroup.cpu.is_none() && cpu.as_secs() >= self.limits.cpu_seconds).then_some(Hit::Cpu)
@@ -92,6 +92,12 @@ impl Watchdog {
     }
 
     fn by_cgroup(&self) -> Option<Hit> {
+        if self.cgroup.memory_kills() > self.before.memory_kills {
+            return Some(Hit::Memory);
+        }
+        if self.cgroup.processes_refused() > self.before.processes_refused {
+            return Some(Hit::Processes);
+        }
         let used = self.cgroup.cpu_ns()?.saturating_sub(self.before.cpu_ns);
         (Duration::from_nanos(used).as_secs() >= self.limits.cpu_seconds).then_some(Hit::Cpu)
     }

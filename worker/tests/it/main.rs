@@ -9,5 +9,6 @@ mod bounds;
 mod deno;
 mod endings;
 mod hostile;
+mod limits;
 mod python;
 mod supervisor;
