@@ -24,7 +24,7 @@ pub use open::{Catalog, kinds};
 pub use provision::{Profile, provision};
 pub use records::{
     Account, ActionKind, AuditEntry, Head, NewScript, Operation, Record, Revoked, Script, Token, User,
-    Workspace, now_ms,
+    Workspace, now_ms, Reach, SandboxSettings,
 };
 pub use table::WatchState;
 

@@ -2,6 +2,7 @@
 //! under `v`; a newer version than this program knows is refused, not guessed at.
 
 mod identity;
+mod sandbox;
 mod script;
 mod trail;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{CatalogError, Key, Kind};
 
 pub use identity::{Account, Revoked, Token, User, Workspace};
+pub use sandbox::{Reach, SandboxSettings};
 pub use script::{Head, NewScript, Script};
 pub use trail::{ActionKind, AuditEntry, Operation};
 

@@ -64,6 +64,9 @@ pub(crate) struct Common {
     trigger_kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     worker: Option<String>,
+    /// Ours: how strongly its worker confines it: `process`, `landlock` or `namespaces`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    isolation: Option<String>,
     /// Ours: which attempt this is.
     attempt: u32,
     /// Ours: the W3C trace the job belongs to.
@@ -165,6 +168,7 @@ fn common(job: &Job, record: Option<&Record>, details: Details) -> Common {
         mem_peak: record.and_then(|record| record.mem_kib),
         trigger_kind: "webhook",
         worker: record.and_then(|record| record.worker.as_ref()).map(ToString::to_string),
+        isolation: record.and_then(|record| record.isolation.clone()),
         attempt: record.map_or(0, |record| record.attempt),
         traceparent: job.trace.parent.clone(),
     }

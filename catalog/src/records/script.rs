@@ -4,7 +4,7 @@ use proto::{Language, ScriptHash, ScriptPath, Tag, WorkspaceId};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::Record;
+use super::{Record, SandboxSettings};
 use crate::{Key, Kind};
 
 /// A script as it is sent (contract 3.4). Nothing sent is lost: what this program gives
@@ -50,6 +50,20 @@ pub struct NewScript {
     /// Every other field as sent.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+impl NewScript {
+    /// What it asks of its sandbox: its setting `sandbox`.
+    ///
+    /// # Errors
+    /// The setting is none; the text says what of it.
+    pub fn sandbox(&self) -> Result<SandboxSettings, serde_json::Error> {
+        match self.other.get("sandbox") {
+            None | Some(Value::Null) => Ok(SandboxSettings::default()),
+            Some(asked) if asked.is_object() => SandboxSettings::deserialize(asked),
+            Some(_) => Err(serde::de::Error::custom("it is not an object")),
+        }
+    }
 }
 
 /// One immutable version of a script.

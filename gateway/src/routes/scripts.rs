@@ -91,6 +91,7 @@ fn check_settings(new: &NewScript) -> ApiResult<()> {
             "the script setting `lock` is not supported yet: dependencies are not installed",
         ));
     }
+    new.sandbox().map_err(|error| ApiError::bad_request(format!("the script setting `sandbox`: {error}")))?;
     match new.timeout {
         Some(seconds) if seconds <= 0 => {
             Err(ApiError::bad_request(format!("timeout: {seconds} is not a number of seconds")))

@@ -1,5 +1,5 @@
 -- ARGV: 1 id, 2 nonce of this call, 3 worker, 4 now µs, 5 envelope, 6 created µs, 7 arguments,
--- 8 attempts at most, 9 first log line, 10 its units, 11 result when exhausted, 12 retention s
+-- 8 attempts at most, 9 first log line, 10 its units, 11 result when exhausted, 12 retention s, 13 isolation
 local got = redis.call('HMGET', KEYS[1], 'state', 'nonce', 'attempt', 'log_len', 'cancel_by')
 if terminal(got[1]) then
   return {'ended', got[1], redis.call('GET', KEYS[5]) or 'null'}
@@ -18,7 +18,7 @@ if attempt > tonumber(ARGV[8]) then
   return {'exhausted', ARGV[8]}
 end
 local log_len = append_log(got[4], ARGV[9], ARGV[10])
-redis.call('HSET', KEYS[1], 'state', 'running', 'nonce', ARGV[2], 'worker', ARGV[3], 'started_us', ARGV[4],
+redis.call('HSET', KEYS[1], 'state', 'running', 'nonce', ARGV[2], 'worker', ARGV[3], 'isolation', ARGV[13], 'started_us', ARGV[4],
   'attempt', attempt, 'envelope', ARGV[5], 'created_us', ARGV[6], 'log_len', log_len)
 redis.call('ZADD', KEYS[4], ARGV[4], ARGV[1])
 return {'run', attempt, log_len, got[5] or ''}

@@ -101,6 +101,8 @@ pub struct Record {
     pub attempt: u32,
     /// The worker of that attempt.
     pub worker: Option<InstanceId>,
+    /// How strongly that worker confines it.
+    pub isolation: Option<String>,
     /// Unix microseconds of the attempt's start.
     pub started_us: Option<i64>,
     /// Unix microseconds of the end.

@@ -10,11 +10,12 @@ use super::{Records, StoreError};
 use crate::model::{CancelRequest, End, Job, JobState, Record};
 
 /// The fields a record is read by.
-pub(super) const FIELDS: [&str; 13] = [
+pub(super) const FIELDS: [&str; 14] = [
     "envelope",
     "state",
     "attempt",
     "worker",
+    "isolation",
     "started_us",
     "ended_us",
     "run_us",
@@ -79,6 +80,7 @@ pub(super) fn record(row: Row) -> Option<Record> {
         state: JobState::parse(text("state")?)?,
         attempt: text("attempt").and_then(|n| n.parse().ok()).unwrap_or(0),
         worker: text("worker").and_then(|id| id.parse().ok()),
+        isolation: text("isolation").map(str::to_owned),
         started_us: text("started_us").and_then(|n| n.parse().ok()),
         ended_us: text("ended_us").and_then(|n| n.parse().ok()),
         run_us: text("run_us").and_then(|n| n.parse().ok()),

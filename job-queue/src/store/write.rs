@@ -14,6 +14,8 @@ pub struct StartRequest<'a> {
     pub job: &'a Job,
     /// Who is about to run it.
     pub worker: &'a InstanceId,
+    /// How strongly the worker confines it.
+    pub isolation: &'a str,
     /// New for every start: the same call repeated counts one attempt.
     pub nonce: &'a str,
     /// Attempts at most; one more delivery ends the job as failed.
@@ -103,7 +105,7 @@ impl Records {
         script.arg(job.id.to_string()).arg(request.nonce).arg(request.worker.as_str()).arg(now_us());
         script.arg(job.encode_for_record()).arg(job.created_us).arg(inline_args(job));
         script.arg(request.max_attempts).arg(request.first_log).arg(units(request.first_log));
-        script.arg(&exhausted.result[..]).arg(self.retention.as_secs());
+        script.arg(&exhausted.result[..]).arg(self.retention.as_secs()).arg(request.isolation);
         let answer: Vec<redis::Value> = self.invoke(&script).await?;
         start_answer(&answer, exhausted)
     }

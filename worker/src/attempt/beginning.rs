@@ -91,6 +91,7 @@ async fn start(worker: &Worker, keeper: &Keeper, job: &Job, nonce: &str) -> Opti
     let request = StartRequest {
         job,
         worker: &worker.id,
+        isolation: worker.executor.level().map_or("off", sandbox::Level::as_str),
         nonce,
         max_attempts: worker.config.max_attempts,
         first_log: &first_log,

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use catalog::Script;
 use job_queue::Job;
 
-use crate::config::Sandbox;
 use crate::execute::{Invocation, JobError, Limits, Prepared};
 use crate::keeper::Keeper;
 use crate::patience::{GaveUp, ask};
@@ -50,7 +49,10 @@ pub(super) async fn plan(
         Ok(args) => args,
         Err(error) => return Some(Err(error)),
     };
-    let limits = limits(worker, &script);
+    let limits = match limits(worker, &script) {
+        Ok(limits) => limits,
+        Err(error) => return Some(Err(error)),
+    };
     let invocation = invocation(job, &script, args, limits);
     Some(Ok((Plan { script, limits }, invocation)))
 }
@@ -128,9 +130,11 @@ fn invocation(job: &Job, script: &Script, args: Bytes, limits: Limits) -> Invoca
     }
 }
 
-fn limits(worker: &Worker, script: &Script) -> Limits {
+/// What the script may use, or why this worker does not give it what it asks for.
+fn limits(worker: &Worker, script: &Script) -> Result<Limits, JobError> {
     let own = script.script.timeout.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
     let timeout = own.unwrap_or(worker.config.timeout_default).min(worker.config.timeout_max);
-    let Sandbox { limits, network, .. } = &worker.config.sandbox;
-    Limits { timeout, kernel: *limits, network: *network, ..Limits::default() }
+    let asked = script.script.sandbox().map_err(|error| cannot_run(&format!("its setting sandbox: {error}")))?;
+    let (kernel, network) = worker.config.sandbox.granted(&asked).map_err(|why| cannot_run(&why))?;
+    Ok(Limits { timeout, kernel, network, ..Limits::default() })
 }

@@ -1,5 +1,8 @@
 //! How scripts are confined, and what each may use.
 
+use std::num::NonZeroU64;
+
+use catalog::{Reach, SandboxSettings};
 use lifecycle::Values;
 use sandbox::{Level, Limits, Network};
 
@@ -62,6 +65,40 @@ impl Sandbox {
     }
 }
 
+impl Sandbox {
+    /// What a script is granted that asks for this; or why not.
+    pub(crate) fn granted(&self, asked: &SandboxSettings) -> Result<(Limits, Network), String> {
+        let network = match asked.network {
+            None => self.network,
+            Some(Reach::None) => Network::None,
+            Some(Reach::Internet) => Network::Internet,
+            Some(Reach::Host) => Network::Host,
+        };
+        if network > self.network_max {
+            let most = self.network_max;
+            return Err(format!("it asks for the network {network}, this worker gives {most} at most (network-max)"));
+        }
+        let (own, most) = (&self.limits, &self.limits_max);
+        let limits = Limits {
+            memory: within("memory", asked.memory, own.memory, most.memory)?,
+            cpu_seconds: within("cpu_seconds", asked.cpu_seconds, own.cpu_seconds, most.cpu_seconds)?,
+            processes: within("processes", asked.processes, own.processes, most.processes)?,
+            open_files: within("open_files", asked.open_files, own.open_files, most.open_files)?,
+            file_bytes: within("file_bytes", asked.file_bytes, own.file_bytes, most.file_bytes)?,
+            disk_bytes: within("disk_bytes", asked.disk_bytes, own.disk_bytes, most.disk_bytes)?,
+        };
+        Ok((limits, network))
+    }
+}
+
+fn within(name: &str, asked: Option<NonZeroU64>, own: u64, most: u64) -> Result<u64, String> {
+    match asked.map(NonZeroU64::get) {
+        None => Ok(own),
+        Some(asked) if asked <= most => Ok(asked),
+        Some(asked) => Err(format!("it asks for {name} {asked}, this worker gives {most} at most")),
+    }
+}
+
 fn limits(v: &mut Values) -> (Limits, Limits) {
     let limits = Limits {
         memory: size(v, "memory-limit", "2GiB", "memory of all processes of a script"),
@@ -95,4 +132,28 @@ fn limits(v: &mut Values) -> (Limits, Limits) {
 
 fn size(v: &mut Values, key: &str, default: &str, help: &str) -> u64 {
     v.size(key, default, help) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_gets_what_it_asks_for_up_to_the_most() {
+        let sandbox = Sandbox {
+            isolation: Isolation::default(),
+            limits: Limits::default(),
+            limits_max: Limits { memory: 4 << 30, ..Limits::default() },
+            network: Network::Internet,
+            network_max: Network::Internet,
+            internet_ports: Vec::new(),
+        };
+        let granted = |text: &str| sandbox.granted(&serde_json::from_str(text).unwrap());
+        assert_eq!(granted("{}").unwrap(), (Limits::default(), Network::Internet));
+        let (limits, network) = granted(r#"{"memory":4294967296,"network":"none","open_files":7}"#).unwrap();
+        assert_eq!((limits.memory, limits.open_files, network), (4 << 30, 7, Network::None));
+        let (memory, network) = (r#"{"memory":4294967297}"#, r#"{"network":"host"}"#);
+        assert!(granted(memory).unwrap_err().contains("memory 4294967297, this worker gives 4294967296"));
+        assert!(granted(network).unwrap_err().contains("network host, this worker gives internet"));
+    }
 }
