@@ -23,8 +23,8 @@ pub use key::{Key, Kind};
 pub use open::{Catalog, kinds};
 pub use provision::{Profile, provision};
 pub use records::{
-    Account, ActionKind, AuditEntry, Head, NewScript, Operation, Record, Revoked, Script, Token, User,
-    Workspace, now_ms, Reach, SandboxSettings,
+    Account, ActionKind, AuditEntry, Head, NewScript, Operation, Reach, Record, Revoked, SandboxSettings,
+    Script, Token, User, Workspace, now_ms,
 };
 pub use table::WatchState;
 

@@ -202,7 +202,14 @@ impl Worker {
 }
 
 pub(crate) async fn start(records: &Records, job: &Job, worker: &InstanceId, nonce: &str) -> StartAnswer {
-    let request = StartRequest { job, worker, isolation: "landlock", nonce, max_attempts: ATTEMPTS, first_log: "job started\n" };
+    let request = StartRequest {
+        job,
+        worker,
+        isolation: "landlock",
+        nonce,
+        max_attempts: ATTEMPTS,
+        first_log: "job started\n",
+    };
     records.start(&request).await.expect("valkey answers")
 }
 

@@ -159,7 +159,8 @@ fn sockets(network: Network) -> Result<Vec<SeccompRule>, seccompiler::BackendErr
         families.push((libc::AF_INET6, &[0, libc::IPPROTO_ICMPV6, libc::IPPROTO_TCP, libc::IPPROTO_UDP]));
     }
     let known = families.iter().map(|(family, _)| *family).chain([libc::AF_UNIX]);
-    let mut rules = vec![SeccompRule::new(known.map(|family| is(0, Op::Ne, family)).collect::<Result<_, _>>()?)?];
+    let mut rules =
+        vec![SeccompRule::new(known.map(|family| is(0, Op::Ne, family)).collect::<Result<_, _>>()?)?];
     for (family, protocols) in families {
         let others = protocols.iter().map(|protocol| is(2, Op::Ne, *protocol));
         let strange: Result<Vec<_>, _> = [is(0, Op::Eq, family)].into_iter().chain(others).collect();

@@ -163,7 +163,7 @@ async fn children_and_grandchildren_end_with_their_job() {
     }
     // those that wait for a job have an empty folder `tmp` in them, and nothing else
     let jobs = system.folder().join("work-0/jobs");
-    let entries = |path: &Path| std::fs::read_dir(path).map_or(0, |entries| entries.count());
+    let entries = |path: &Path| std::fs::read_dir(path).map_or(0, Iterator::count);
     let used = || {
         let folders = std::fs::read_dir(&jobs).expect("the work folder").flatten();
         folders.filter(|folder| entries(&folder.path()) + entries(&folder.path().join("tmp")) > 1).count()

@@ -10,6 +10,7 @@ mod faults;
 mod gate;
 mod jobs;
 mod python_client;
+mod sandbox;
 mod scripts;
 mod secrets;
 mod tokens;

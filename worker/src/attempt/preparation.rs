@@ -134,7 +134,8 @@ fn invocation(job: &Job, script: &Script, args: Bytes, limits: Limits) -> Invoca
 fn limits(worker: &Worker, script: &Script) -> Result<Limits, JobError> {
     let own = script.script.timeout.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
     let timeout = own.unwrap_or(worker.config.timeout_default).min(worker.config.timeout_max);
-    let asked = script.script.sandbox().map_err(|error| cannot_run(&format!("its setting sandbox: {error}")))?;
+    let asked =
+        script.script.sandbox().map_err(|error| cannot_run(&format!("its setting sandbox: {error}")))?;
     let (kernel, network) = worker.config.sandbox.granted(&asked).map_err(|why| cannot_run(&why))?;
     Ok(Limits { timeout, kernel, network, ..Limits::default() })
 }

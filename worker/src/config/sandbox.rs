@@ -76,7 +76,9 @@ impl Sandbox {
         };
         if network > self.network_max {
             let most = self.network_max;
-            return Err(format!("it asks for the network {network}, this worker gives {most} at most (network-max)"));
+            return Err(format!(
+                "it asks for the network {network}, this worker gives {most} at most (network-max)"
+            ));
         }
         let (own, most) = (&self.limits, &self.limits_max);
         let limits = Limits {

@@ -75,7 +75,7 @@ pub enum StartError {
         reason: String,
     },
     /// None of the languages runs here.
-    #[error("no interpreter in {path} runs a script: a worker needs python3, deno or bash{}", listed(.tried))]
+    #[error("no interpreter in {path} runs a script: a worker needs python3, deno or bash; {}", .tried.join("; "))]
     NoLanguage {
         /// Where they were looked for.
         path: String,
@@ -85,10 +85,6 @@ pub enum StartError {
     /// Scripts cannot be confined as they must be.
     #[error(transparent)]
     Isolation(#[from] NoIsolation),
-}
-
-fn listed(tried: &[String]) -> String {
-    tried.iter().map(|why| format!("; {why}")).collect()
 }
 
 /// Runs scripts. Cheap to clone.

@@ -24,7 +24,10 @@ async fn a_configured_interpreter_must_run() {
     assert!(matches!(error, StartError::Interpreter { language: Python3, .. }), "{error}");
     let mut nothing = config(work.path());
     nothing.search_path = work.path().display().to_string();
-    assert!(matches!(worker::execute::Executor::new(&nothing, host()).await, Err(StartError::NoLanguage { .. })));
+    assert!(matches!(
+        worker::execute::Executor::new(&nothing, host()).await,
+        Err(StartError::NoLanguage { .. })
+    ));
 }
 
 #[tokio::test]

@@ -81,7 +81,8 @@ async fn greedy(bench: &Bench, language: Language, script: &str) -> Ran {
 async fn fails(language: Language, script: &str, name: &str, says: &[&str]) {
     for (level, bench) in levels().await {
         let before = Traces::now(&bench);
-        let neighbour = bench.live(marked(&bench, Bash, "for i in {1..20}; do sleep 0.05; : > f$i; done; echo well"));
+        let neighbour =
+            bench.live(marked(&bench, Bash, "for i in {1..20}; do sleep 0.05; : > f$i; done; echo well"));
         let ran = greedy(&bench, language, script).await;
         let ended = Instant::now();
         assert_eq!(bench.run(Bash, "echo next", "{}").await.result(), "\"next\"");
@@ -111,7 +112,8 @@ async fn memory_of_many_processes() {
 
 #[tokio::test]
 async fn memory_of_typescript() {
-    let script = "export function main() { const kept = []; while (true) kept.push(new Uint8Array(1 << 20).fill(1)) }";
+    let script =
+        "export function main() { const kept = []; while (true) kept.push(new Uint8Array(1 << 20).fill(1)) }";
     fails(Deno, script, "MemoryLimit", &["256 MiB"]).await;
 }
 
@@ -145,7 +147,8 @@ async fn a_hundred_thousand_open_files() {
 
 #[tokio::test]
 async fn one_large_file() {
-    fails(Bash, "exec dd if=/dev/zero of=large bs=1M count=100", "FileSizeLimit", &["8 MiB", "(file_bytes)"]).await;
+    fails(Bash, "exec dd if=/dev/zero of=large bs=1M count=100", "FileSizeLimit", &["8 MiB", "(file_bytes)"])
+        .await;
     let script = "def main():\n    with open('large', 'wb') as file: file.write(bytes(100 << 20))";
     fails(Python3, script, "OSError", &["File too large", "8 MiB"]).await;
 }
@@ -164,7 +167,8 @@ async fn files_without_a_name() {
 
 #[tokio::test]
 async fn files_in_the_folder_for_temporary_ones() {
-    let script = "i=0; while :; do i=$((i+1)); dd if=/dev/zero of=\"$TMPDIR/f$i\" bs=1M count=4 2> /dev/null; done";
+    let script =
+        "i=0; while :; do i=$((i+1)); dd if=/dev/zero of=\"$TMPDIR/f$i\" bs=1M count=4 2> /dev/null; done";
     fails(Bash, script, "DiskLimit", &["32 MiB"]).await;
 }
 
@@ -204,7 +208,9 @@ async fn an_exit_in_the_middle_is_told() {
     for (level, bench) in levels().await {
         let ran = greedy(&bench, Python3, "import os\ndef main(): os._exit(7)").await;
         assert_eq!(ran.error()["exit_code"], 7, "{level}");
-        let ran = greedy(&bench, Python3, "import os, signal\ndef main(): os.kill(os.getpid(), signal.SIGSEGV)").await;
+        let ran =
+            greedy(&bench, Python3, "import os, signal\ndef main(): os.kill(os.getpid(), signal.SIGSEGV)")
+                .await;
         assert_eq!(ran.error()["exit_code"], 139, "{level}: {:?}", ran.error());
     }
 }

@@ -91,11 +91,15 @@ impl Attack {
         };
         let file = |name: &str| std::fs::remove_file(world.outside.join(name)).is_ok();
         let won = match self.goal {
-            Goal::Answer => !text.starts_with("failed") && (text.contains(&world.secret) || text.contains("broke")),
+            Goal::Answer => {
+                !text.starts_with("failed") && (text.contains(&world.secret) || text.contains("broke"))
+            }
             Goal::Victim => !victim.lives(),
             Goal::Neighbour => !world.neighbour_lives(),
             Goal::File(name) => file(name),
-            Goal::Dependency => std::fs::read_to_string(world.packages.join("dependency.py")).unwrap().contains("evil"),
+            Goal::Dependency => {
+                std::fs::read_to_string(world.packages.join("dependency.py")).unwrap().contains("evil")
+            }
             Goal::Udp => world.heard(),
         };
         (won, text)
@@ -107,7 +111,6 @@ impl Attack {
         format!("| {} | {} | {} | {user} |", self.name, self.language, self.stopped.root)
     }
 }
-
 
 const PYTHON_PRELUDE: &str = r#"
 import ctypes, os, signal, socket, struct, sys

@@ -53,7 +53,8 @@ impl World {
         let config = Config { isolation, python_path: vec![packages.clone()], ..config(work.path()) };
         let bench = Bench { executor: Executor::new(&config, host()).await.unwrap(), work };
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let mut neighbour = bench.live(invocation(Language::Bash, NEIGHBOUR, &json!({"s": secret}).to_string()));
+        let mut neighbour =
+            bench.live(invocation(Language::Bash, NEIGHBOUR, &json!({"s": secret}).to_string()));
         neighbour.said("ready").await;
         let neighbour_pid = pid_of_neighbour(secret);
         let neighbour_folder = folder_with(&bench.work.path().join("work/jobs"), "neighbour");
@@ -147,7 +148,8 @@ impl Drop for Victim {
 }
 
 /// Another workspace's job: its script, a file of it, and what it has in its environment.
-const NEIGHBOUR: &str = "s=\"$1\"\nexport NEIGHBOUR=\"$s\"\necho \"$s\" > neighbour\nbash -c 'echo ready; sleep 1000; true' mark";
+const NEIGHBOUR: &str =
+    "s=\"$1\"\nexport NEIGHBOUR=\"$s\"\necho \"$s\" > neighbour\nbash -c 'echo ready; sleep 1000; true' mark";
 
 fn pid_of_neighbour(secret: &str) -> i32 {
     let mark = format!("NEIGHBOUR={secret}");
