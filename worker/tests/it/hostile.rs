@@ -51,7 +51,7 @@ fn attack(user: Option<u32>) {
 #[tokio::test]
 #[ignore = "started by the tests above, with a secret in its environment"]
 async fn inside() {
-    let secret = std::env::var(SECRET).unwrap();
+    let secret = world::given(SECRET);
     let root = rustix::process::geteuid().is_root();
     let mut wrong = Vec::new();
     // first without, as afterwards this process does not let itself be looked into any more

@@ -112,7 +112,7 @@ impl Attack {
     }
 }
 
-const PYTHON_PRELUDE: &str = r#"
+const PYTHON_PRELUDE: &str = r"
 import ctypes, os, signal, socket, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
 def call(*arguments):
@@ -128,7 +128,7 @@ def greeting(sock):
 def read(path):
     with open(path) as file:
         return file.read()
-"#;
+";
 
 pub(super) const ATTACKS: &[Attack] = &[
     // the worker's secrets
@@ -180,13 +180,13 @@ def main(**w):
     bash("changes a dependency of every script", LANDLOCK, "packages=\"$1\"\necho 'value = \"evil\"' > \"$packages/dependency.py\"").wants(Goal::Dependency),
     python("changes the wrapper of every script", OWN_USER, "def main(**w):\n    open(w['runtime'] + '/python/hookmill_main.pyc', 'r+b').close()\n    return 'broke'"),
     deno("leaves a file in shared memory", LANDLOCK, "Deno.writeTextFileSync('/dev/shm/hostile-' + Deno.pid, ''); return Deno.statSync('/dev/shm').dev && !Deno.readTextFileSync('/proc/self/mounts').includes('/dev/shm tmpfs rw,nosuid,nodev,noexec') && 'broke'"),
-    python("leaves a System V shared memory segment", LANDLOCK, r#"
+    python("leaves a System V shared memory segment", LANDLOCK, r"
 def main(**w):
     segment = libc.shmget(0x7e570000 + os.getpid() % 65536, 4096, 0o1666)
     if segment < 0: raise OSError(ctypes.get_errno(), 'shmget')
     libc.shmctl(segment, 0, 0)
     return '' if os.getpid() < 10 else 'broke'
-"#),
+"),
     // processes
     python("kills a process of the worker", OWN_USER, "def main(**w): os.kill(w['victim'], signal.SIGKILL)").wants(Goal::Victim),
     deno("kills a process of the worker", OWN_USER, "Deno.kill(w.victim, 'SIGKILL')").wants(Goal::Victim),
@@ -219,14 +219,14 @@ def main(**w):
     python("says something by UDP, without a network", PROCESS, "def main(**w): socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', w['udp']))").wants(Goal::Udp),
     // the kernel
     bash("makes a user namespace", LANDLOCK, "unshare --user --map-root-user true && echo broke"),
-    python("makes a user namespace with clone3", LANDLOCK, r#"
+    python("makes a user namespace with clone3", LANDLOCK, r"
 def main(**w):
     arguments = struct.pack('11Q', 0x10000000, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0)
     child = call(435, ctypes.c_char_p(arguments), 88)
     if child == 0: os._exit(0)
     os.waitpid(child, 0)
     return 'broke'
-"#),
+"),
     python("uses io_uring", LANDLOCK, "def main(**w):\n    call(425, 1, ctypes.create_string_buffer(120))\n    return 'broke'"),
     python("handles page faults of the kernel", LANDLOCK, "def main(**w):\n    call(323, 1)\n    return 'broke'"),
     python("keeps a key in the kernel", LANDLOCK, "def main(**w):\n    call(248, ctypes.c_char_p(b'user'), ctypes.c_char_p(b'hostile'), ctypes.c_char_p(b'x'), 1, -2)\n    return 'broke'"),

@@ -23,6 +23,15 @@ pub(super) fn secret() -> String {
     format!("secret-{}", proto::JobId::random())
 }
 
+/// What the test that started this process has given to it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this process is the worker under attack, and this its environment"
+)]
+pub(super) fn given(name: &str) -> String {
+    std::env::var(name).unwrap()
+}
+
 pub(super) struct World {
     pub(super) bench: Bench,
     pub(super) secret: String,
@@ -76,8 +85,8 @@ impl World {
             "udp": udp(&heard),
             "abstract": abstract_socket(secret),
             "socket": unix_socket(&socket, secret),
-            "setuid": std::env::var("HOSTILE_SETUID").unwrap_or_default(),
-            "roots": std::env::var("HOSTILE_ROOTS").unwrap_or_default(),
+            "setuid": given("HOSTILE_SETUID"),
+            "roots": given("HOSTILE_ROOTS"),
         });
         let secret = secret.to_owned();
         let memory = format!("{secret}-in-memory");
