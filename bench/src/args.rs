@@ -48,6 +48,8 @@ pub(crate) enum Part {
     Python,
     /// Deno scripts.
     Deno,
+    /// What confining a program costs.
+    Launcher,
 }
 
 /// How results are printed.
@@ -75,6 +77,11 @@ impl Options {
     /// Whether the part is asked for.
     pub(crate) fn wants(&self, part: Part) -> bool {
         self.only.is_empty() || self.only.contains(&part)
+    }
+
+    /// Whether anything is asked for that needs an installation.
+    pub(crate) fn wants_webhooks(&self) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| *part != Part::Launcher)
     }
 
     /// The profiles, in their order.

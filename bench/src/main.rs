@@ -8,6 +8,7 @@ mod facts;
 mod floor;
 mod http_client;
 mod install;
+mod launcher;
 mod load;
 mod overhead;
 mod product;

@@ -4,6 +4,7 @@ use hookmill::up::profile::Profile;
 use serde::Serialize;
 
 use crate::facts::Facts;
+use crate::launcher::LauncherReport;
 use crate::overhead::Overhead;
 use crate::stats::Spread;
 
@@ -17,6 +18,8 @@ const REFERENCE_DURABLE_MS: f64 = 1.7;
 pub(crate) struct Report {
     /// The machine.
     pub(crate) host: Facts,
+    /// What confining a program costs, beside starting it bare.
+    pub(crate) launcher: Vec<LauncherReport>,
     /// One of each profile.
     pub(crate) profiles: Vec<ProfileReport>,
     /// What speaks against the figures.

@@ -13,6 +13,7 @@ use crate::case::{Mode, Script};
 use crate::facts::Facts;
 use crate::floor::Floor;
 use crate::install::{Install, ours};
+use crate::launcher;
 use crate::load::{Answered, Plan, closed_loop, rate};
 use crate::overhead::Overhead;
 use crate::product::Product;
@@ -51,8 +52,12 @@ fn on_all_cores(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Resul
 async fn measure(options: Options) -> anyhow::Result<()> {
     let parent = data_folder(&options)?;
     let host = Facts::gather(&parent)?;
-    let mut report = Report { warnings: host.warnings(), host, profiles: Vec::new() };
-    for profile in options.profiles() {
+    let mut report = Report { warnings: host.warnings(), host, launcher: Vec::new(), profiles: Vec::new() };
+    if options.wants(Part::Launcher) {
+        let samples = if options.quick { 20 } else { 300 };
+        report.launcher = launcher::measure(&parent, samples).await.context("launcher")?;
+    }
+    for profile in options.profiles().into_iter().filter(|_| options.wants_webhooks()) {
         let found = Box::pin(on_an_installation(&options, &parent, profile)).await?;
         report.warnings.extend(found.noise(profile));
         report.profiles.push(found);

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::facts::Facts;
+use crate::launcher::{self, LauncherReport, PROGRAM};
 use crate::overhead::{Overhead, PROMISE_MS};
 use crate::report::{CaseReport, ProfileReport, Report};
 use crate::stats::Spread;
@@ -10,6 +11,12 @@ use crate::stats::Spread;
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.host)?;
+        if !self.launcher.is_empty() {
+            writeln!(f, "\nlauncher: {PROGRAM}, from the order to the end of everything, ms")?;
+            let [level, n, p50, p95, added, ready] = ["level", "n", "p50", "p95", "added", "made ready before"];
+            writeln!(f, "  {level:<12}{n:>6}{p50:>9}{p95:>9}{added:>9}{ready:>19}")?;
+        }
+        self.launcher.iter().try_for_each(|launcher| writeln!(f, "  {launcher}"))?;
         for profile in &self.profiles {
             write!(f, "\n{profile}")?;
         }
@@ -30,6 +37,16 @@ impl Display for Facts {
         let Spread { p50_ms, p95_ms, .. } = self.fdatasync;
         writeln!(f, "append 256 B + fdatasync: p50 {p50_ms:.3} ms, p95 {p95_ms:.3} ms")?;
         self.programs.iter().try_for_each(|(name, version)| writeln!(f, "{name}: {version}"))
+    }
+}
+
+impl Display for LauncherReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Spread { samples, p50_ms, p95_ms, .. } = self.order_to_end;
+        write!(f, "{:<12}{samples:>6}{p50_ms:>9.2}{p95_ms:>9.2}{:>9.2}", self.level, self.added_ms)?;
+        let Some(ready) = self.made_ready else { return Ok(()) };
+        let kept = if self.added_ms <= launcher::PROMISE_MS { "kept" } else { "MISSED" };
+        write!(f, "{:>19.2}   at most {} ms added: {kept}", ready.p50_ms, launcher::PROMISE_MS)
     }
 }
 

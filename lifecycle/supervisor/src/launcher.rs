@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::orders::receive_with_pipes;
 use super::reap::{Reaped, Used, bury};
 use super::wire::{Spec, Status, send};
-use super::{DIALECT, spawn};
+use super::{DIALECT, monotonic_ns, spawn};
 
 /// The first process: it confines itself, or starts the one that does.
 pub(crate) const OUTER: &str = "__launch";
@@ -35,10 +35,16 @@ pub(crate) enum Said {
     Ready,
     /// It cannot confine itself, or not start its command.
     Failed(String),
-    /// The command runs. Not said by a launcher that becomes it: then this line just ends.
-    Started,
+    /// The command starts, at this time of the monotonic clock in nanoseconds. A launcher that becomes it says no
+    /// more: its line ends.
+    Starts(u64),
     /// The command has ended.
-    Ended(Status),
+    Ended {
+        /// How.
+        status: Status,
+        /// When, in nanoseconds of the monotonic clock.
+        at_ns: u64,
+    },
 }
 
 /// Starts a launcher, which is our own program, with the line to it as its input.
@@ -78,6 +84,7 @@ fn launch(stage: &str, wanted: &str, line: &mut UnixStream) -> io::Result<()> {
     let granted = spec.grant.as_ref().ok_or_else(|| io::Error::other("a command without a grant"))?;
     sandbox::for_command(&confinement, granted).map_err(io::Error::other)?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
+    send(line, &Said::Starts(monotonic_ns()))?;
     match confinement.level {
         Level::Process | Level::Landlock => become_it(&spec, pipes),
         Level::Namespaces => accompany(&spec, pipes, line),
@@ -99,10 +106,9 @@ fn become_it(spec: &Spec, pipes: Vec<OwnedFd>) -> io::Result<()> {
 /// Starts it, and buries everybody until it has ended.
 fn accompany(spec: &Spec, pipes: Vec<OwnedFd>, line: &mut UnixStream) -> io::Result<()> {
     let main = spawn::spawn(spec, pipes, spawn::Group::Ours)?;
-    // a supervisor that is gone is noticed by the kernel, for us
-    let _ = send(line, &Said::Started);
     let status = until_ended(main);
-    let _ = send(line, &Said::Ended(status));
+    // a supervisor that is gone is noticed by the kernel, for us
+    let _ = send(line, &Said::Ended { status, at_ns: monotonic_ns() });
     Ok(())
 }
 

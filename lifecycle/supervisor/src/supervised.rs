@@ -30,8 +30,8 @@ pub(crate) struct Supervised {
     line: Option<UnixStream>,
     /// Why the launcher has not started it.
     refused: Option<String>,
-    /// Its end, told by its launcher.
-    told: Option<Status>,
+    /// Its end and the time of it, told by its launcher.
+    told: Option<(Status, u64)>,
     watchdog: Option<Watchdog>,
 }
 
@@ -87,7 +87,7 @@ impl Supervised {
         if let Some(message) = self.refused.take() {
             return Report::Refused { message };
         }
-        let status = self.told.unwrap_or(status);
+        let (status, exited_ns) = self.told.unwrap_or((status, exited_ns));
         let hit = self.watchdog.as_ref().and_then(|dog| dog.verdict(status));
         Report::Ended { exit: self.account(status, exited_ns), reusable, hit }
     }
@@ -133,8 +133,8 @@ impl Supervised {
         let said = self.line.as_mut().map(receive::<Said>);
         match said {
             Some(Ok(Some(Said::Failed(why)))) => self.refused = Some(why),
-            Some(Ok(Some(Said::Ended(status)))) => self.told = Some(status),
-            Some(Ok(Some(Said::Started))) => {}
+            Some(Ok(Some(Said::Starts(at_ns)))) => self.started_ns = at_ns,
+            Some(Ok(Some(Said::Ended { status, at_ns }))) => self.told = Some((status, at_ns)),
             Some(Ok(Some(Said::Inner(_) | Said::Ready) | None) | Err(_)) | None => self.line = None,
         }
     }
