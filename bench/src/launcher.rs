@@ -129,6 +129,8 @@ impl Place {
             folder,
             stage: self.folder.join("stage"),
             cgroup: sandbox::Cgroup::default(),
+            network: Network::Internet,
+            ports: (1..=100).collect(),
         })
     }
 
@@ -138,7 +140,7 @@ impl Place {
             Some(Level::Namespaces) => PathBuf::from(sandbox::SEEN_FOLDER),
             Some(level) => self.folder.join(level.as_str()),
         };
-        let granted = Grant { limits: Limits::default(), network: Network::Internet, ports: vec![80, 443] };
+        let granted = Grant { limits: Limits::default(), network: Network::Internet };
         Spec {
             program: PathBuf::from(PROGRAM),
             args: Vec::new(),

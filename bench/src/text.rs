@@ -13,7 +13,8 @@ impl Display for Report {
         write!(f, "{}", self.host)?;
         if !self.launcher.is_empty() {
             writeln!(f, "\nlauncher: {PROGRAM}, from the order to the end of everything, ms")?;
-            let [level, n, p50, p95, added, ready] = ["level", "n", "p50", "p95", "added", "made ready before"];
+            let [level, n, p50, p95, added, ready] =
+                ["level", "n", "p50", "p95", "added", "made ready before"];
             writeln!(f, "  {level:<12}{n:>6}{p50:>9}{p95:>9}{added:>9}{ready:>19}")?;
         }
         self.launcher.iter().try_for_each(|launcher| writeln!(f, "  {launcher}"))?;

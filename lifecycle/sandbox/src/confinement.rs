@@ -26,6 +26,10 @@ pub struct Confinement {
     pub stage: PathBuf,
     /// The control groups to enter, and to keep limits by.
     pub cgroup: Cgroup,
+    /// The widest network that the command may be granted.
+    pub network: Network,
+    /// The ports of [`Network::Internet`], as long as Landlock alone guards it.
+    pub ports: Vec<u16>,
 }
 
 /// What one command is granted.
@@ -33,8 +37,6 @@ pub struct Confinement {
 pub struct Grant {
     /// Its bounds.
     pub limits: Limits,
-    /// Whom it may reach.
+    /// Whom it may reach: nobody more than its launcher was made ready for.
     pub network: Network,
-    /// The ports of [`Network::Internet`], as long as Landlock alone guards it.
-    pub ports: Vec<u16>,
 }

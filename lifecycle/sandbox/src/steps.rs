@@ -63,6 +63,10 @@ pub fn before(wanted: &Confinement) -> Result<(), Failed> {
     identity::hide().step("dumpable")?;
     if wanted.level >= Level::Landlock {
         filesystem::restrict(wanted).step("landlock")?;
+        if wanted.network == Network::Internet {
+            network::only_ports(&wanted.ports).step("network")?;
+        }
+        syscalls::filter(wanted.level, wanted.network).step("seccomp")?;
     }
     Ok(())
 }
@@ -76,21 +80,19 @@ pub fn for_command(wanted: &Confinement, granted: &Grant) -> Result<(), Failed> 
     // a control group counts better: it tells when it has refused one
     let counted = apart && wanted.cgroup.processes_limit.is_none();
     granted.limits.apply(counted).step("limits")?;
-    match wanted.level {
-        Level::Process => keep_from_network(granted.network).step("network"),
-        Level::Landlock | Level::Namespaces => {
-            if granted.network == Network::Internet {
-                network::only_ports(&granted.ports).step("network")?;
-            }
-            syscalls::filter(wanted.level, granted.network).step("seccomp")
+    match (granted.network, wanted.level) {
+        (granted, _) if granted > wanted.network => {
+            Err(format!("{granted} is wider than {}", wanted.network)).step("network")
         }
-    }
-}
-
-fn keep_from_network(network: Network) -> Result<(), &'static str> {
-    match network {
-        Network::None => Err("the level process cannot take the network away"),
-        Network::Internet | Network::Host => Ok(()),
+        (Network::None, Level::Process) => {
+            Err("the level process cannot take the network away").step("network")
+        }
+        (_, Level::Process) => Ok(()),
+        (granted, _) if granted == wanted.network => Ok(()),
+        (Network::Internet, _) => network::only_ports(&wanted.ports)
+            .step("network")
+            .and_then(|()| syscalls::filter_sockets(Network::Internet).step("seccomp")),
+        (granted, _) => syscalls::filter_sockets(granted).step("seccomp"),
     }
 }
 

@@ -112,16 +112,30 @@ pub(crate) enum FilterError {
 
 /// From now on, for us and all that we start.
 pub(crate) fn filter(level: Level, network: Network) -> Result<(), FilterError> {
+    install(denied(level, network)?, libc::EPERM)?;
+    install(UNKNOWN.into_iter().map(|call| (call, Vec::new())).collect(), libc::ENOSYS)
+}
+
+/// The same, of sockets alone: where a filter for a wider network is there already.
+pub(crate) fn filter_sockets(network: Network) -> Result<(), FilterError> {
+    install(of_network(network)?, libc::EPERM)
+}
+
+fn install(rules: Rules, errno: i32) -> Result<(), FilterError> {
     let architecture: TargetArch =
         std::env::consts::ARCH.try_into().map_err(|_| FilterError::Architecture)?;
-    let compile = |rules: Rules, errno: i32| -> Result<BpfProgram, FilterError> {
-        let action = SeccompAction::Errno(errno.cast_unsigned());
-        let filter = SeccompFilter::new(with_x32(rules), SeccompAction::Allow, action, architecture)?;
-        Ok(filter.try_into()?)
-    };
-    apply_filter(&compile(denied(level, network)?, libc::EPERM)?)?;
-    apply_filter(&compile(UNKNOWN.into_iter().map(|call| (call, Vec::new())).collect(), libc::ENOSYS)?)?;
-    Ok(())
+    let action = SeccompAction::Errno(errno.cast_unsigned());
+    let filter = SeccompFilter::new(with_x32(rules), SeccompAction::Allow, action, architecture)?;
+    let program: BpfProgram = filter.try_into()?;
+    Ok(apply_filter(&program)?)
+}
+
+fn of_network(network: Network) -> Result<Rules, seccompiler::BackendError> {
+    let mut rules = Rules::from([(libc::SYS_socket, sockets(network)?)]);
+    if network == Network::Internet {
+        rules.extend(fast_open()?);
+    }
+    Ok(rules)
 }
 
 fn denied(level: Level, network: Network) -> Result<Rules, seccompiler::BackendError> {
@@ -143,10 +157,7 @@ fn denied(level: Level, network: Network) -> Result<Rules, seccompiler::BackendE
     let inputs = TERMINAL_INPUT
         .map(|request| SeccompRule::new(vec![SeccompCondition::new(1, Len::Dword, Op::Eq, request)?]));
     rules.insert(libc::SYS_ioctl, inputs.into_iter().collect::<Result<Vec<_>, _>>()?);
-    rules.insert(libc::SYS_socket, sockets(network)?);
-    if network == Network::Internet {
-        rules.extend(fast_open()?);
-    }
+    rules.extend(of_network(network)?);
     Ok(rules)
 }
 

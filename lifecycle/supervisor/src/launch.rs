@@ -49,7 +49,8 @@ impl Launcher {
         Ok(Self { main, line, confinement })
     }
 
-    /// Hands it its command. One that was killed while it waited is replaced.
+    /// Hands it its command. One that was killed while it waited is replaced, and one made ready for a narrower
+    /// network.
     ///
     /// # Errors
     /// It is gone, and another one cannot be started.
@@ -59,8 +60,11 @@ impl Launcher {
             // so that `/dev/stdout` can be opened, which is asked of the pipe as of any file
             pipes.iter().try_for_each(|pipe| fchown(pipe, Some(id), Some(id)))?;
         }
-        if self.send(&bytes, pipes).is_err() {
-            self = Self::start(self.confinement)?;
+        let wider =
+            spec.grant.as_ref().map(|grant| grant.network).filter(|asked| *asked > self.confinement.network);
+        if wider.is_some() || self.send(&bytes, pipes).is_err() {
+            let network = wider.unwrap_or(self.confinement.network);
+            self = Self::start(Confinement { network, ..self.confinement })?;
             self.send(&bytes, pipes)?;
         }
         Ok(self)

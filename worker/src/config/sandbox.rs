@@ -48,7 +48,6 @@ impl Sandbox {
             "sandbox-level is none of auto, process, landlock and namespaces",
         );
         let minimum = v.or("sandbox-minimum", "landlock", "the level below which the worker does not start");
-        let isolation = Isolation { level: parsed, minimum, ..Isolation::default() };
         v.check(
             parsed.is_none_or(|level| level >= minimum),
             "sandbox-level is weaker than sandbox-minimum: the worker would never start",
@@ -56,6 +55,7 @@ impl Sandbox {
         let (limits, limits_max) = limits(v);
         let network =
             v.or("network", "internet", "whom scripts reach that do not say: none, internet or host");
+        let isolation = Isolation { level: parsed, minimum, network, ..Isolation::default() };
         let network_max = v.or("network-max", "internet", "the widest network a script may ask for");
         v.check(network <= network_max, "network is wider than network-max");
         let ports_help = "TCP ports of the network internet, where Landlock guards it";

@@ -96,7 +96,6 @@ pub struct Executor {
 #[derive(Debug)]
 struct Shared {
     search_path: String,
-    ports: Vec<u16>,
     runtimes: Runtimes,
     pads: Pads,
 }
@@ -158,7 +157,8 @@ impl Executor {
         let failed = |source| StartError::WorkDir { path: config.work_dir.clone(), source };
         clean_work_dir(&config.work_dir).map_err(failed)?;
         clean_work_dir(&jobs_dir).map_err(failed)?;
-        let policy = Policy::establish(config.isolation, &host, &config.work_dir, &jobs_dir).await?;
+        let policy =
+            Policy::establish(config.isolation, &config.ports, &host, &config.work_dir, &jobs_dir).await?;
         let folders = config.search_path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from);
         let policy = policy.allowing(folders);
         let shared = Arc::new(config.clone());
@@ -169,8 +169,8 @@ impl Executor {
     }
 
     pub(super) fn of(config: &Config, runtimes: Runtimes, pads: Pads) -> Self {
-        let (search_path, ports) = (config.search_path.clone(), config.ports.clone());
-        Self { shared: Arc::new(Shared { search_path, ports, runtimes, pads }) }
+        let search_path = config.search_path.clone();
+        Self { shared: Arc::new(Shared { search_path, runtimes, pads }) }
     }
 
     /// The languages that run here, each with its interpreter's version.
@@ -250,8 +250,7 @@ impl Executor {
             }
         }
         let limits = prepared.invocation.limits;
-        let granted =
-            Grant { limits: limits.kernel, network: limits.network, ports: self.shared.ports.clone() };
+        let granted = Grant { limits: limits.kernel, network: limits.network };
         Spec {
             program: prepared.plan.program.clone(),
             args: prepared.plan.args.clone(),

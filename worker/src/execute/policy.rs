@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lifecycle::supervisor::{Host, Lost, Spare};
-use sandbox::{Cgroups, Confinement, Group, Lease, Level, Users};
+use sandbox::{Cgroups, Confinement, Group, Lease, Level, Network, Users};
 
 use super::folder::JobFolder;
 
@@ -15,6 +15,8 @@ pub struct Isolation {
     pub level: Option<Level>,
     /// The level below which nothing runs.
     pub minimum: Level,
+    /// The network that launchers are made ready for: that of most scripts.
+    pub network: Network,
     /// Nothing is confined. Exists only for tests that show what an attack does then.
     #[cfg(feature = "no-sandbox")]
     pub off: bool,
@@ -25,6 +27,7 @@ impl Default for Isolation {
         Self {
             level: None,
             minimum: Level::Landlock,
+            network: Network::Internet,
             #[cfg(feature = "no-sandbox")]
             off: false,
         }
@@ -62,6 +65,8 @@ pub(super) struct Policy {
     stage: PathBuf,
     users: Option<Users>,
     cgroups: Option<Arc<Cgroups>>,
+    network: Network,
+    ports: Vec<u16>,
 }
 
 /// What belongs to one supervisor for as long as it lives.
@@ -81,6 +86,7 @@ impl Policy {
     /// Tries the levels, the strongest first. `work_dir` is the worker's own.
     pub(super) async fn establish(
         wanted: Isolation,
+        ports: &[u16],
         host: &Host,
         work_dir: &Path,
         jobs_dir: &Path,
@@ -92,6 +98,8 @@ impl Policy {
             shortfall: None,
             readable: Vec::new(),
             stage: work_dir.join("stage"),
+            network: wanted.network,
+            ports: ports.to_vec(),
             users: root.then(|| Users::claim(number)).transpose()?,
             cgroups: Cgroups::delegated(&format!("hookmill-{number}-{}", nonce())).map(Arc::new),
         };
@@ -153,6 +161,8 @@ impl Policy {
             readable: self.readable.clone(),
             folder: folder.path().to_owned(),
             stage: self.stage.clone(),
+            network: self.network,
+            ports: self.ports.clone(),
             cgroup: seat.group.as_ref().map(|group| group.files.clone()).unwrap_or_default(),
         };
         spare.prepare(wanted).await
