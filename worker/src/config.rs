@@ -118,12 +118,44 @@ impl FromValues for Config {
 }
 
 impl Config {
-    /// The ports scripts may connect to: those of the internet, and the API's.
+    /// The ports scripts may connect to: those of the internet without those of the services beside us, and the
+    /// API's.
     pub(crate) fn internet_ports(&self) -> Vec<u16> {
-        let api = http::Uri::try_from(&self.base_internal_url).ok();
-        let port = api.as_ref().and_then(|uri| {
-            uri.port_u16().or_else(|| Some(if uri.scheme_str()? == "https" { 443 } else { 80 }))
-        });
-        self.sandbox.internet_ports.iter().copied().chain(port).collect()
+        let beside = [&self.nats_url, self.redis_url.expose(), &self.auth_url];
+        let beside: Vec<u16> = beside.into_iter().flat_map(|urls| urls.split(',')).filter_map(port).collect();
+        let internet = self.sandbox.internet_ports.iter().copied().filter(|port| !beside.contains(port));
+        internet.chain(port(&self.base_internal_url)).collect()
+    }
+}
+
+/// The port of a URL, its scheme's when it names none.
+fn port(url: &str) -> Option<u16> {
+    let uri = http::Uri::try_from(url.trim()).ok()?;
+    let of_scheme = match uri.scheme_str()? {
+        "https" => 443,
+        "http" => 80,
+        "nats" | "tls" => 4222,
+        "redis" | "rediss" => 6379,
+        _ => return uri.port_u16(),
+    };
+    uri.port_u16().or(Some(of_scheme))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_of_urls() {
+        let urls = [
+            "http://a",
+            "https://a:8443/x",
+            "nats://a",
+            "nats://u:p@a:4333",
+            "redis://u:p%40@a:7000/0",
+            "a:1",
+        ];
+        let ports = [Some(80), Some(8443), Some(4222), Some(4333), Some(7000), None];
+        assert_eq!(urls.map(port), ports);
     }
 }

@@ -13,6 +13,7 @@ mod log;
 mod mask;
 mod pads;
 mod policy;
+mod remove;
 mod text;
 mod trial;
 mod watch;

@@ -53,6 +53,37 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Takes the limits of a command that has ended off.
+    pub fn unlimit(&self) {
+        // version 2 says `max`, version 1 -1; the wrong one is refused
+        for (file, nothing) in [(&self.memory_limit, ["max", "-1"]), (&self.processes_limit, ["max", "max"])]
+        {
+            let Some(file) = file else { continue };
+            if fs::write(file, nothing[0]).is_err() {
+                let _ = fs::write(file, nothing[1]);
+            }
+        }
+    }
+
+    /// Nobody in it starts another process from now on, so that all can be ended.
+    pub fn refuse_processes(&self) {
+        if let Some(file) = &self.processes_limit {
+            // without it they are ended all the same, in more rounds
+            let _ = fs::write(file, "0");
+        }
+    }
+
+    /// Removes its folders, and the one they are in, too, if that is `abandoned` and they were the last. Nobody may
+    /// be in it.
+    pub fn remove(&self, abandoned: bool) {
+        for folder in self.procs.iter().filter_map(|procs| procs.parent()) {
+            let _ = fs::remove_dir(folder);
+            if let Some(parent) = folder.parent().filter(|_| abandoned) {
+                let _ = fs::remove_dir(parent);
+            }
+        }
+    }
+
     /// The processes that are in it.
     pub fn members(&self) -> Vec<i32> {
         let procs = self.procs.first().and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();

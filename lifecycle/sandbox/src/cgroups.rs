@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cgroup::{Cgroup, Cpu};
@@ -14,7 +15,7 @@ use crate::cgroup::{Cgroup, Cpu};
 /// The folders, one for each hierarchy, in which groups can be made. Removed when dropped.
 #[derive(Debug)]
 pub struct Cgroups {
-    folders: Vec<(Kind, PathBuf)>,
+    folders: Vec<(Vec<Kind>, PathBuf)>,
     made: AtomicU64,
 }
 
@@ -24,6 +25,8 @@ pub struct Group {
     /// Their files.
     pub files: Cgroup,
     folders: Vec<PathBuf>,
+    /// What they lie in goes after the last of them.
+    _all: Arc<Cgroups>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,33 +43,48 @@ const CONTROLLERS: [(&str, Kind); 4] =
     [("memory", Kind::Memory), ("pids", Kind::Pids), ("cpu", Kind::Cpu), ("cpuacct", Kind::Cpuacct)];
 
 impl Cgroups {
-    /// Finds what is delegated to us, and makes a folder called `name` there; `None` if nothing is.
-    pub fn delegated(name: &str) -> Option<Self> {
+    /// Finds what is delegated to us, and makes a folder there whose name has our process id and `nonce` in it;
+    /// `None` if nothing is.
+    pub fn delegated(nonce: &str) -> Option<Self> {
+        let name = name(std::process::id(), nonce);
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        let mut folders = Vec::new();
+        let mut folders: Vec<(Vec<Kind>, PathBuf)> = Vec::new();
         for (kind, path) in places(&own, &mounts) {
-            let folder = path.join(name);
+            let folder = path.join(&name);
+            // version 1 often has two controllers in one hierarchy
+            if let Some((kinds, _)) = folders.iter_mut().find(|(_, other)| *other == folder) {
+                kinds.push(kind);
+                continue;
+            }
+            remove_dead(&path);
             let made =
                 if kind == Kind::Unified { make_unified(&path, &folder) } else { fs::create_dir(&folder) };
             if made.is_ok() {
-                folders.push((kind, folder));
+                folders.push((vec![kind], folder));
             }
         }
         (!folders.is_empty()).then_some(Self { folders, made: AtomicU64::new(0) })
+    }
+
+    /// Whether they keep memory and the number of processes, and not just the share of the cores.
+    pub fn keep_limits(&self) -> bool {
+        let has = |kind| self.folders.iter().any(|(kinds, _)| kinds.contains(&kind));
+        has(Kind::Unified) || has(Kind::Memory) && has(Kind::Pids)
     }
 
     /// Groups for one command at a time.
     ///
     /// # Errors
     /// The kernel has no room for more.
-    pub fn make(&self) -> io::Result<Group> {
+    pub fn make(self: &Arc<Self>) -> io::Result<Group> {
         let number = self.made.fetch_add(1, Ordering::Relaxed).to_string();
-        let mut group = Group { files: Cgroup::default(), folders: Vec::new() };
-        for (kind, folder) in &self.folders {
+        let mut group = Group { files: Cgroup::default(), folders: Vec::new(), _all: Arc::clone(self) };
+        for (kinds, folder) in &self.folders {
             let folder = folder.join(&number);
             fs::create_dir(&folder)?;
-            add(&mut group.files, *kind, &folder);
+            group.files.procs.push(folder.join("cgroup.procs"));
+            kinds.iter().for_each(|kind| add(&mut group.files, *kind, &folder));
             group.folders.push(folder);
         }
         Ok(group)
@@ -126,20 +144,47 @@ fn mount_of(mounts: &str, controller: Option<&str>) -> Option<PathBuf> {
     })
 }
 
-/// In version 2 a group hands controllers down only when nobody is in it.
+/// Begins the names of folders that a worker makes; its process id follows.
+const PREFIX: &str = "hookmill-";
+
+/// What is called so, of a worker that has this process id.
+fn name(process: u32, nonce: &str) -> String {
+    format!("{PREFIX}{process}-{nonce}")
+}
+
+/// Removes what workers have left that were killed together with all their supervisors.
+fn remove_dead(path: &Path) {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    for folder in entries.filter(|entry| entry.file_name().to_str().is_some_and(is_dead)).map(|e| e.path()) {
+        for group in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            // a file is none, and a group that somebody is in stays
+            let _ = fs::remove_dir(group.path());
+        }
+        let _ = fs::remove_dir(folder);
+    }
+}
+
+fn is_dead(name: &str) -> bool {
+    let process = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+    process.is_some_and(|id| !Path::new("/proc").join(id.to_string()).exists())
+}
+
+/// In version 2 a group hands controllers down only when nobody is in it. Who else is there is not ours to move.
 fn make_unified(own: &Path, folder: &Path) -> io::Result<()> {
     let there = fs::read_to_string(own.join("cgroup.controllers"))?;
     if !["memory", "pids", "cpu"].iter().all(|name| there.split_whitespace().any(|other| other == *name)) {
         return Err(io::Error::other("not all controllers are handed down to us"));
+    }
+    let us = std::process::id().to_string();
+    if fs::read_to_string(own.join("cgroup.procs"))?.lines().any(|id| id != us) {
+        return Err(io::Error::other("others are in our control group"));
     }
     let aside = own.join("worker");
     match fs::create_dir(&aside) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         other => other?,
     }
-    for id in fs::read_to_string(own.join("cgroup.procs"))?.lines() {
-        fs::write(aside.join("cgroup.procs"), id)?;
-    }
+    fs::write(aside.join("cgroup.procs"), "0")?;
     fs::write(own.join("cgroup.subtree_control"), "+memory +pids +cpu")?;
     fs::create_dir(folder)?;
     fs::write(folder.join("cgroup.subtree_control"), "+memory +pids +cpu")
@@ -147,7 +192,6 @@ fn make_unified(own: &Path, folder: &Path) -> io::Result<()> {
 
 fn add(files: &mut Cgroup, kind: Kind, folder: &Path) {
     let file = |name: &str| folder.join(name);
-    files.procs.push(file("cgroup.procs"));
     match kind {
         Kind::Unified => {
             // what may not be swapped out counts as memory for as long as it is there

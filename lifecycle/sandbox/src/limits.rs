@@ -51,7 +51,8 @@ impl Limits {
         set(Resource::Memlock, 64 << 10, 64 << 10)?;
         set(Resource::Msgqueue, 0, 0)?;
         if processes {
-            set(Resource::Nproc, self.processes, self.processes)?;
+            // the launcher counts, and one more is how its supervisor sees that there were too many
+            set(Resource::Nproc, self.processes + 2, self.processes + 2)?;
         }
         Ok(())
     }

@@ -58,6 +58,10 @@ pub fn before(wanted: &Confinement) -> Result<(), Failed> {
             namespaces::own_users(CloneFlags::empty()).step("a user namespace")?;
         }
     }
+    if !namespaces {
+        // a rule for what cannot be reached would be passed over in silence
+        fs::read_dir(&wanted.folder).step("the folder, as its user")?;
+    }
     capabilities::drop_all().step("capabilities")?;
     rustix::thread::set_no_new_privs(true).step("no_new_privs")?;
     identity::hide().step("dumpable")?;

@@ -70,7 +70,21 @@ const DENIED: &[i64] = &[
 
 /// IPC objects of System V and POSIX queues outlive their process and are found by anybody: only in
 /// an IPC namespace are they one's own.
-const SHARED: [i64; 4] = [libc::SYS_shmget, libc::SYS_semget, libc::SYS_msgget, libc::SYS_mq_open];
+const SHARED: [i64; 13] = [
+    libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_shmctl,
+    libc::SYS_semget,
+    libc::SYS_semop,
+    libc::SYS_semctl,
+    libc::SYS_semtimedop,
+    libc::SYS_msgget,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
+    libc::SYS_msgctl,
+    libc::SYS_mq_open,
+    libc::SYS_mq_unlink,
+];
 
 /// Not known here: programs go on without. `clone3` hides its flags from us.
 const UNKNOWN: [i64; 4] =
@@ -89,6 +103,9 @@ const NAMESPACES: [i32; 7] = [
 
 /// And by `unshare`, which knows one more (`CLONE_NEWTIME`, linux/sched.h).
 const NEW_TIME: i32 = 0x80;
+
+/// The bits of a socket's type; the others are flags (linux/net.h).
+const SOCKET_TYPE: u64 = 0xf;
 
 /// Puts text into a terminal's input (asm-generic/ioctls.h).
 const TERMINAL_INPUT: [u64; 2] = [0x5412, 0x541c];
@@ -176,6 +193,14 @@ fn sockets(network: Network) -> Result<Vec<SeccompRule>, seccompiler::BackendErr
         let others = protocols.iter().map(|protocol| is(2, Op::Ne, *protocol));
         let strange: Result<Vec<_>, _> = [is(0, Op::Eq, family)].into_iter().chain(others).collect();
         rules.push(SeccompRule::new(strange?)?);
+    }
+    // whichever protocol they choose by themselves: SCTP and DCCP
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        for kind in [libc::SOCK_SEQPACKET, libc::SOCK_DCCP] {
+            let kind = u64::from(kind.cast_unsigned());
+            let of_kind = SeccompCondition::new(1, Len::Dword, Op::MaskedEq(SOCKET_TYPE), kind)?;
+            rules.push(SeccompRule::new(vec![is(0, Op::Eq, family)?, of_kind])?);
+        }
     }
     Ok(rules)
 }

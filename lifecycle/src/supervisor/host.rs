@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use ::supervisor::wire::{Order, Spec};
 use sandbox::Confinement;
@@ -84,6 +85,9 @@ impl Host {
     }
 }
 
+/// A launcher takes milliseconds. One that takes this long hangs in the kernel, and its supervisor with it.
+const PREPARE_BOUND: Duration = Duration::from_secs(30);
+
 /// A supervisor that waits for its command. Dropping it ends it.
 #[derive(Debug)]
 pub struct Spare {
@@ -99,7 +103,14 @@ impl Spare {
     ///
     /// [`Lost::Refused`]: super::Lost::Refused
     pub async fn prepare(&mut self, wanted: Confinement) -> Result<(), Lost> {
-        self.control.prepare(wanted).await
+        match tokio::time::timeout(PREPARE_BOUND, self.control.prepare(wanted)).await {
+            Ok(prepared) => prepared,
+            Err(_) => {
+                self.control.destroy();
+                let text = format!("no launcher was ready within {} s", PREPARE_BOUND.as_secs());
+                Err(Lost::Io(io::Error::new(io::ErrorKind::TimedOut, text)))
+            }
+        }
     }
 
     /// Keeps `belongings` until this supervisor has ended, whoever has it by then.

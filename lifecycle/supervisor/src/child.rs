@@ -11,9 +11,12 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{DumpableBehavior, Signal};
 
+use sandbox::Cgroup;
+
 use super::footing::Footing;
 use super::launch::Launcher;
 use super::orders::receive_with_pipes;
+use super::reap::kill_members;
 use super::supervised::Supervised;
 use super::wire::{Order, Report, send};
 use super::{close_strangers, monotonic_ns, spawn};
@@ -29,12 +32,13 @@ pub(crate) fn run() -> i32 {
 fn supervise() -> io::Result<()> {
     let (mut socket, signals) = prepare()?;
     let footing = Footing::now()?;
-    let mut launcher = None;
+    let (mut launcher, mut groups) = (None, Groups { last: Cgroup::default(), host: signals.host });
     while let Some((order, pipes)) = wait_for_command(&mut socket, &signals)? {
         match order {
             Order::Prepare(confinement) => {
                 // one that still waits ends with its line
                 launcher = None;
+                groups.enter(&confinement.cgroup);
                 let report = match Launcher::start(confinement) {
                     Ok(ready) => {
                         launcher = Some(ready);
@@ -57,6 +61,28 @@ fn supervise() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The control groups of our commands. They are removed with us, as our host may be gone by then.
+struct Groups {
+    last: Cgroup,
+    host: u32,
+}
+
+impl Groups {
+    /// A new launcher comes; the limits of the command before it are not its.
+    fn enter(&mut self, cgroup: &Cgroup) {
+        self.last = cgroup.clone();
+        self.last.unlimit();
+    }
+}
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        // a launcher that still waited is about to end with its line
+        kill_members(&self.last);
+        self.last.remove(parent_id() != self.host);
+    }
 }
 
 /// The signals we read, and who may tell us by one that it has died.

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, set_parent_process_death_signal};
 use sandbox::{Confinement, Level};
 use serde::{Deserialize, Serialize};
@@ -84,11 +85,21 @@ fn launch(stage: &str, wanted: &str, line: &mut UnixStream) -> io::Result<()> {
     let granted = spec.grant.as_ref().ok_or_else(|| io::Error::other("a command without a grant"))?;
     sandbox::for_command(&confinement, granted).map_err(io::Error::other)?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
+    if is_over(line) {
+        // it went before the kernel knew whom to tell
+        return Ok(());
+    }
     send(line, &Said::Starts(monotonic_ns()))?;
     match confinement.level {
         Level::Process | Level::Landlock => become_it(&spec, pipes),
         Level::Namespaces => accompany(&spec, pipes, line),
     }
+}
+
+/// Whether the supervisor has gone.
+fn is_over(line: &UnixStream) -> bool {
+    let mut fds = [PollFd::new(line, PollFlags::RDHUP)];
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_err() || !fds[0].revents().is_empty()
 }
 
 /// Returns only if it fails.

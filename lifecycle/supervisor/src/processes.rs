@@ -71,6 +71,21 @@ pub(crate) fn under_us() -> Use {
     }
 }
 
+/// Bytes of memory of these processes, what several of them share being counted once (`Pss`, proc_pid_smaps(5)).
+pub(crate) fn proportional(ids: &[i32]) -> u64 {
+    let of = |id: &i32| {
+        let text = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    // who does not let itself be asked counts with all it has
+    let whole = |id: &i32| {
+        let stat = parse(*id, &fs::read_to_string(format!("/proc/{id}/stat")).ok()?)?;
+        Some(stat.pages * u64::try_from(page_size()).unwrap_or(4096))
+    };
+    ids.iter().filter_map(|id| of(id).map(|kib| kib * 1024).or_else(|| whole(id))).sum()
+}
+
 fn sum(processes: &[Process]) -> Use {
     let ticks: u64 = processes.iter().map(|process| process.ticks).sum();
     let pages: u64 = processes.iter().map(|process| process.pages).sum();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group};
+use sandbox::Cgroup;
 use wait4::try_wait4_pid;
 
 use super::processes;
@@ -58,18 +59,42 @@ pub(crate) fn bury(pid: i32, used: &mut Used) -> Option<Reaped> {
     Some(Reaped::Ended(Pid::from_raw(pid)?, ended.status))
 }
 
-/// Kills until nobody is left. `group` is the main process's: it takes most of them in one call.
-pub(crate) fn kill_all(group: Pid, used: &mut Used) {
+/// Kills until nobody is left. `group` is the main process's: it takes most of them in one call. In a control
+/// group nobody can start another meanwhile, and all are found, whoever their parent is.
+pub(crate) fn kill_all(group: Pid, cgroup: Option<&Cgroup>, used: &mut Used) {
+    let _ = kill_process_group(group, Signal::KILL);
+    if bury_all(used) {
+        return;
+    }
+    cgroup.into_iter().for_each(Cgroup::refuse_processes);
     loop {
         let _ = kill_process_group(group, Signal::KILL);
         if bury_all(used) {
             return;
         }
-        for child in children() {
-            let _ = kill_process(child, Signal::KILL);
+        let members = cgroup.into_iter().flat_map(Cgroup::members).filter_map(Pid::from_raw);
+        for process in children().into_iter().chain(members) {
+            let _ = kill_process(process, Signal::KILL);
         }
         // each direct child has its SIGKILL now, so one of them ends; its own children become ours
         if let Reaped::Nobody = reap(WaitPidFlag::empty(), used) {
+            return;
+        }
+    }
+}
+
+/// Ends all members of a control group, which are ours, and buries them.
+pub(crate) fn kill_members(cgroup: &Cgroup) {
+    let mut used = Used::default();
+    loop {
+        let members: Vec<Pid> = cgroup.members().into_iter().filter_map(Pid::from_raw).collect();
+        for process in &members {
+            let _ = kill_process(*process, Signal::KILL);
+        }
+        if members.is_empty() {
+            return;
+        }
+        if let Reaped::Nobody = reap(WaitPidFlag::empty(), &mut used) {
             return;
         }
     }

@@ -18,6 +18,9 @@ use super::watchdog::Watchdog;
 use super::wire::{Exit, Kind, Order, Report, Spec, Status, receive, send};
 use super::{monotonic_ns, spawn};
 
+/// Processes buried before the host and the clock are looked at again.
+const REAPED_AT_ONCE: u32 = 1000;
+
 /// The running command.
 pub(crate) struct Supervised {
     main: Pid,
@@ -33,6 +36,8 @@ pub(crate) struct Supervised {
     /// Its end and the time of it, told by its launcher.
     told: Option<(Status, u64)>,
     watchdog: Option<Watchdog>,
+    /// There may be more to bury, whatever the signals say.
+    more_ended: bool,
 }
 
 impl Supervised {
@@ -44,9 +49,9 @@ impl Supervised {
             (Some(_), None) => return Err(io::Error::other("no launcher waits for this command")),
             (Some(granted), Some(launcher)) => {
                 let limits = granted.limits;
+                let watchdog = Watchdog::new(limits, &launcher.confinement);
                 launcher.confinement.cgroup.limit(limits.memory, limits.processes)?;
                 let launcher = launcher.hand_over(spec, &pipes)?;
-                let watchdog = Watchdog::new(granted.limits, &launcher.confinement);
                 (launcher.main, Some(launcher.line), Some(watchdog))
             }
         };
@@ -60,6 +65,7 @@ impl Supervised {
             refused: None,
             told: None,
             watchdog,
+            more_ended: false,
         })
     }
 
@@ -74,7 +80,8 @@ impl Supervised {
         let _ = send(socket, &Report::Started { pid: self.main.as_raw_nonzero().get() });
         let mut host = Some(socket);
         let ended = self.until_main_ended(&mut host, signals);
-        kill_all(self.main, &mut self.used);
+        let cgroup = self.watchdog.as_ref().map(Watchdog::cgroup);
+        kill_all(self.main, cgroup, &mut self.used);
         let (status, exited_ns) = ended?;
         let reusable = footing.holds();
         let report = self.report(status, exited_ns, reusable);
@@ -103,7 +110,8 @@ impl Supervised {
                 return Ok((status, monotonic_ns()));
             }
             let check = self.watchdog.as_ref().and_then(Watchdog::due_ns);
-            let until = self.kill_at_ns.into_iter().chain(check).min();
+            let at_once = std::mem::take(&mut self.more_ended).then_some(0);
+            let until = self.kill_at_ns.into_iter().chain(check).chain(at_once).min();
             let ready = wait([socket.as_deref(), self.line.as_ref()], signals, until)?;
             if ready.signal && host_died(signals)? || ready.sockets[0] && !self.obey(socket) {
                 *socket = None;
@@ -120,11 +128,15 @@ impl Supervised {
     }
 
     fn reap_until_main(&mut self) -> Option<Status> {
-        while let Reaped::Ended(pid, status) = reap_one(&mut self.used) {
-            if pid == self.main {
-                return Some(read_status(status));
+        // a flood of them must not keep us from our host and the clock: the signal stays set for the rest
+        for _ in 0..REAPED_AT_ONCE {
+            match reap_one(&mut self.used) {
+                Reaped::Ended(pid, status) if pid == self.main => return Some(read_status(status)),
+                Reaped::Ended(..) => {}
+                Reaped::Living | Reaped::Nobody => return None,
             }
         }
+        self.more_ended = true;
         None
     }
 

@@ -50,8 +50,13 @@ impl Watchdog {
     pub(crate) fn new(limits: Limits, confinement: &Confinement) -> Self {
         let cgroup = confinement.cgroup.clone();
         let before = Counts::now(&cgroup);
-        let disk = Disk::new(confinement.folder.clone());
+        let disk = Disk::new(confinement.folder.clone(), limits.disk_bytes);
         Self { limits, cgroup, disk, due_ns: later(NEAR), hit: None, before }
+    }
+
+    /// Where the command's processes are counted.
+    pub(crate) fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
     }
 
     /// When to look next; `None` after a hit.
@@ -73,7 +78,7 @@ impl Watchdog {
             ids = now.ids;
         }
         self.hit = self.hit.or_else(|| self.by_cgroup());
-        if self.hit.is_none() && self.disk.exceeds(self.limits.disk_bytes, &ids) {
+        if self.hit.is_none() && self.disk.exceeds(ids) {
             self.hit = Some(Hit::Disk);
         }
         self.due_ns = later(if near { NEAR } else { FAR });
@@ -82,9 +87,11 @@ impl Watchdog {
 
     fn by_processes(&self, now: &Use, used: &Used) -> Option<Hit> {
         let cpu = now.cpu + used.cpu;
-        if self.cgroup.memory_limit.is_none() && now.memory > self.limits.memory {
+        let over = self.cgroup.memory_limit.is_none() && now.memory > self.limits.memory;
+        // what several share is counted once, which takes too long to ask for every time
+        if over && processes::proportional(&now.ids) > self.limits.memory {
             Some(Hit::Memory)
-        } else if self.cgroup.processes_limit.is_none() && now.tasks >= self.limits.processes {
+        } else if self.cgroup.processes_limit.is_none() && now.tasks > self.limits.processes + 1 {
             Some(Hit::Processes)
         } else {
             (self.cgroup.cpu.is_none() && cpu.as_secs() >= self.limits.cpu_seconds).then_some(Hit::Cpu)

@@ -13,9 +13,12 @@ use crate::execute::Isolation;
 const INTERNET_PORTS: &str = "20,21,22,25,53,80,110,143,389,443,465,563,587,636,853,873,989,990,993,995,\
     1433,1521,1883,2525,2775,3000,3306,3389,4317,4318,4443,4444,4566,5000,5061,5222,5223,5269,5432,5433,\
     5671,5672,5985,5986,6432,6443,6543,7000,7473,7474,7687,8080,8081,8083,8086,8123,8125,8200,8243,8333,\
-    8443,8447,8500,8529,8728,8883,8888,9000,9042,9090,9092,9093,9094,9096,9098,9142,9200,9243,9300,9418,\
+    8443,8447,8500,8529,8728,8883,8888,9000,9042,9092,9093,9094,9096,9098,9142,9200,9243,9300,9418,\
     9440,9443,10000,10255,10350,11211,15671,15672,19530,25060,25061,26257,27015,27016,27017,27018,27019,\
     28015,29015,33060,50000,50051,61613,61614";
+
+/// An interpreter and its launcher need this much memory, in bytes.
+const MIN_MEMORY: u64 = 32 << 20;
 
 /// A limit on ports: each is a rule of its own in the kernel, for every script.
 const MAX_PORTS: usize = 1000;
@@ -81,6 +84,9 @@ impl Sandbox {
             ));
         }
         let (own, most) = (&self.limits, &self.limits_max);
+        if let Some(asked) = asked.memory.filter(|asked| asked.get() < MIN_MEMORY) {
+            return Err(format!("it asks for memory {asked}, nothing starts with less than {MIN_MEMORY}"));
+        }
         let limits = Limits {
             memory: within("memory", asked.memory, own.memory, most.memory)?,
             cpu_seconds: within("cpu_seconds", asked.cpu_seconds, own.cpu_seconds, most.cpu_seconds)?,

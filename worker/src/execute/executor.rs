@@ -11,7 +11,7 @@ use sandbox::{Grant, Level};
 use tokio::sync::Notify;
 
 use super::failure::JobError;
-use super::folder::{JobFolder, clean_work_dir};
+use super::folder::{JobFolder, clean_work_dir, lock_work_dir};
 use super::invocation::{Invocation, Outcome, Surroundings, Verdict};
 use super::kill::Kill;
 use super::limits::explain;
@@ -155,6 +155,8 @@ impl Executor {
     pub async fn new(config: &Config, host: Host) -> Result<Self, StartError> {
         let jobs_dir = config.work_dir.join("jobs");
         let failed = |source| StartError::WorkDir { path: config.work_dir.clone(), source };
+        std::fs::create_dir_all(&config.work_dir).map_err(failed)?;
+        let lock = lock_work_dir(&config.work_dir).map_err(failed)?;
         clean_work_dir(&config.work_dir).map_err(failed)?;
         clean_work_dir(&jobs_dir).map_err(failed)?;
         let policy =
@@ -163,6 +165,7 @@ impl Executor {
         let policy = policy.allowing(folders);
         let shared = Arc::new(config.clone());
         let (runtimes, policy) = Trials::new(&shared, &host, jobs_dir.clone()).all(policy).await?;
+        let policy = policy.holding(lock);
         let executor = Self::of(config, runtimes, Pads::empty(host, policy, jobs_dir, config.spares));
         executor.shared.pads.fill();
         Ok(executor)

@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::fs::FlockOperation;
 use sandbox::User;
 
 use super::bounded::{FileError, read_bounded};
+use super::remove::remove_tree;
 
 /// The folder in it for temporary files.
 const TMP: &str = "tmp";
@@ -124,28 +126,17 @@ pub(super) fn clean_work_dir(work_dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes a tree in which a script may have taken its own rights away.
-fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(path)?;
-            fs::remove_dir_all(path)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+/// Says that the work folder is ours, until the file is closed. Two workers in one would remove each other's jobs.
+pub(super) fn lock_work_dir(work_dir: &Path) -> io::Result<fs::File> {
+    let about = fs::symlink_metadata(work_dir)?;
+    if !about.is_dir() || about.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other("it is not a folder of ours"));
     }
-}
-
-fn open_up(folder: &Path) -> io::Result<()> {
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        // the type of the entry itself: a link to elsewhere is never followed
-        if entry.file_type()?.is_dir() {
-            open_up(&entry.path())?;
-        }
+    let file = fs::File::create(work_dir.join(".lock"))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::AGAIN) => Err(io::Error::other("it is another worker's")),
+        other => Ok(other.map(|()| file)?),
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -163,6 +154,18 @@ mod tests {
         assert!(a.write("x", b"2").is_err());
         drop((a, b));
         assert_eq!(fs::read_dir(work.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_work_folder_is_one_workers() {
+        let work = tempfile::tempdir().unwrap();
+        let held = lock_work_dir(work.path()).unwrap();
+        assert!(lock_work_dir(work.path()).unwrap_err().to_string().contains("another worker"));
+        drop(held);
+        lock_work_dir(work.path()).unwrap();
+        let link = work.path().join("link");
+        std::os::unix::fs::symlink(work.path(), &link).unwrap();
+        assert!(lock_work_dir(&link).is_err());
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! How commands are confined here: the strongest level that the host offers, found by trying it.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lifecycle::supervisor::{Host, Lost, Spare};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use sandbox::{Cgroups, Confinement, Group, Lease, Level, Network, Users};
 
 use super::folder::JobFolder;
@@ -67,6 +69,8 @@ pub(super) struct Policy {
     cgroups: Option<Arc<Cgroups>>,
     network: Network,
     ports: Vec<u16>,
+    /// The work folder is ours.
+    _lock: Option<Arc<File>>,
 }
 
 /// What belongs to one supervisor for as long as it lives.
@@ -92,7 +96,7 @@ impl Policy {
         jobs_dir: &Path,
     ) -> Result<Self, NoIsolation> {
         let root = rustix::process::geteuid().is_root();
-        let number = std::process::id();
+        more_descriptors();
         let mut policy = Self {
             level: None,
             shortfall: None,
@@ -100,8 +104,9 @@ impl Policy {
             stage: work_dir.join("stage"),
             network: wanted.network,
             ports: ports.to_vec(),
-            users: root.then(|| Users::claim(number)).transpose()?,
-            cgroups: Cgroups::delegated(&format!("hookmill-{number}-{}", nonce())).map(Arc::new),
+            _lock: None,
+            users: root.then(|| Users::claim(seed())).transpose()?,
+            cgroups: Cgroups::delegated(&nonce()).map(Arc::new),
         };
         std::fs::create_dir_all(&policy.stage)?;
         #[cfg(feature = "no-sandbox")]
@@ -143,7 +148,7 @@ impl Policy {
     /// What a further supervisor needs.
     pub(super) fn seat(&self) -> std::io::Result<Seat> {
         let user = self.users.as_ref().map(Users::take).transpose().map_err(std::io::Error::other)?;
-        let group = self.cgroups.as_deref().map(Cgroups::make).transpose()?;
+        let group = self.cgroups.as_ref().map(Cgroups::make).transpose()?;
         Ok(Seat { user, group })
     }
 
@@ -171,12 +176,22 @@ impl Policy {
     /// The same, but that commands may read and run these, too.
     pub(super) fn allowing(&self, readable: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut policy = self.clone();
-        // all of the machine is never meant
-        let readable = readable.into_iter().filter(|path| path.is_absolute() && path.parent().is_some());
-        policy.readable.extend(readable);
+        for path in readable {
+            // not all of the machine, and not what other jobs write to
+            if path.is_absolute() && !self.stage.starts_with(&path) {
+                policy.readable.push(path);
+            } else {
+                tracing::warn!(path = %path.display(), "scripts may not read this folder: their own lie in it");
+            }
+        }
         policy.readable.sort();
         policy.readable.dedup();
         policy
+    }
+
+    /// The same, keeping the lock of the work folder for as long as anybody has it.
+    pub(super) fn holding(self, lock: File) -> Self {
+        Self { _lock: Some(Arc::new(lock)), ..self }
     }
 
     /// The level reached; `None` only in tests that switch it off.
@@ -191,7 +206,7 @@ impl Policy {
 
     /// Whether control groups keep memory and processes.
     pub(super) fn has_cgroups(&self) -> bool {
-        self.cgroups.is_some()
+        self.cgroups.as_ref().is_some_and(|cgroups| cgroups.keep_limits())
     }
 
     /// Where a command sees its folder.
@@ -214,4 +229,19 @@ impl Policy {
 /// Several workers may live in one process.
 fn nonce() -> String {
     uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect()
+}
+
+/// Workers that cannot see each other, in containers of one machine, had better not choose alike.
+fn seed() -> u32 {
+    uuid::Uuid::new_v4().as_fields().0
+}
+
+/// The kernel counts descriptors on their way for the user, a script's among them where it runs as we do: there
+/// must be room for ours.
+fn more_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "no more descriptors than the system gave us");
+    }
 }

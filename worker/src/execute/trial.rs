@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lifecycle::supervisor::Host;
 use proto::{JobId, Language};
+use sandbox::Network;
 
 use super::executor::{Config, Executor, StartError};
 use super::invocation::{Invocation, Limits, Surroundings, Verdict};
@@ -93,7 +94,7 @@ impl<'a> Trials<'a> {
         let pads = Pads::empty(self.host.clone(), policy, self.jobs_dir.clone(), one);
         let runtimes = Runtimes::of(vec![Arc::clone(runtime)]);
         let executor = Executor::of(self.config, runtimes, pads);
-        match outcome(&executor, runtime.as_ref()).await {
+        match outcome(&executor, runtime.as_ref(), self.config.isolation.network).await {
             Verdict::Success { .. } => Ok(()),
             Verdict::Failure { error } => Err(String::from_utf8_lossy(&error).into_owned()),
             Verdict::Killed(reason) => Err(reason.error(&Limits::default()).message),
@@ -111,14 +112,14 @@ async fn blocking<T: Send + 'static>(ask: impl FnOnce() -> T + Send + 'static) -
     asked.map_err(|error| StartError::NoLanguage { path: String::new(), tried: vec![error.to_string()] })
 }
 
-async fn outcome(executor: &Executor, runtime: &dyn Runtime) -> Verdict {
+async fn outcome(executor: &Executor, runtime: &dyn Runtime, network: Network) -> Verdict {
     let invocation = Invocation {
         job_id: JobId::random(),
         language: runtime.language(),
         content: runtime.trial().into(),
         path: "trial".to_owned(),
         args: Bytes::from_static(b"{}"),
-        limits: Limits { timeout: BOUND, ..Limits::default() },
+        limits: Limits { timeout: BOUND, network, ..Limits::default() },
     };
     let (_switch, kill) = Kill::new();
     match executor.prepare(invocation).await {

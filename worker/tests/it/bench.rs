@@ -285,3 +285,13 @@ impl Doomed {
         assert_eq!(tokio::task::spawn_blocking(wait).await.unwrap(), 1, "it lives on");
     }
 }
+
+/// Waits for what somebody outside does, of which nobody tells us.
+pub(crate) async fn eventually(done: impl Fn() -> bool) {
+    let waited = async {
+        while !done() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(BOUND, waited).await.unwrap();
+}

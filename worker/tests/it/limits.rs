@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use proto::Language::{self, Bash, Deno, Python3};
 use sandbox::Level;
-use worker::execute::{Isolation, KillReason, Limits};
+use worker::execute::{Isolation, KillReason, Limits, Verdict};
 
 use crate::bench::{Bench, Call, Ran, invocation};
 
@@ -213,4 +213,57 @@ async fn an_exit_in_the_middle_is_told() {
                 .await;
         assert_eq!(ran.error()["exit_code"], 139, "{level}: {:?}", ran.error());
     }
+}
+
+#[tokio::test]
+async fn control_groups_go_with_their_worker() {
+    let isolation =
+        Isolation { level: Some(Level::Process), minimum: Level::Process, ..Isolation::default() };
+    let bench = Bench::isolated(isolation).await;
+    if !bench.executor.has_cgroups() {
+        // nothing is made where nothing is delegated: to an ordinary user of this machine
+        assert!(!rustix::process::geteuid().is_root());
+        return;
+    }
+    let own =
+        bench.run(Bash, "grep -E ':memory:|^0::' /proc/self/cgroup || cat /proc/1/cgroup; true", "{}").await;
+    let place = own.log.lines().find(|line| line.contains("hookmill-")).unwrap().to_owned();
+    let path = place.rsplit(':').next().unwrap().trim_start_matches('/').to_owned();
+    let groups = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+    let group =
+        groups.iter().map(|root| std::path::Path::new(root).join(&path)).find(|path| path.is_dir()).unwrap();
+    let all = group.parent().unwrap().to_owned();
+    drop(bench);
+    // the supervisors remove them as they end, each by itself
+    crate::bench::eventually(|| !group.exists() && !all.exists()).await;
+}
+
+#[tokio::test]
+async fn one_jobs_limits_are_not_the_next_ones() {
+    let bench = Bench::new().await;
+    let mut small = invocation(Bash, "echo small", "{}");
+    small.limits.kernel.memory = 32 << 20;
+    small.limits.kernel.processes = 5;
+    for _ in 0..6 {
+        assert_eq!(bench.invoke(small.clone()).await.result(), "\"small\"");
+        let script = "def main():\n    kept = bytearray(200 << 20)\n    kept[::4096] = bytes(len(kept[::4096]))\n    return len(kept)";
+        assert_eq!(bench.run(Python3, script, "{}").await.result(), "209715200");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_of_any_depth_is_removed() {
+    for (level, bench) in levels().await {
+        let script = "import os\ndef main():\n    for n in range(4000):\n        os.mkdir('d'); os.chdir('d')\n    return 'deep'";
+        // it may be ended before: what cannot be counted is too much
+        let ran = bench.run(Python3, script, "{}").await;
+        assert!(matches!(ran.outcome.verdict, Verdict::Success { .. } | Verdict::Failure { .. }), "{level}");
+        assert_eq!(bench.folders(), 0, "{level}");
+    }
+}
+
+#[tokio::test]
+async fn empty_files_count() {
+    let script = "import itertools, time\ndef main():\n    for n in itertools.count():\n        open(f'f{n}', 'w').close()\n        if n % 500 == 0: time.sleep(0.1)";
+    fails(Python3, script, "DiskLimit", &["32 MiB"]).await;
 }
