@@ -84,7 +84,9 @@ impl Cgroups {
             let folder = folder.join(&number);
             fs::create_dir(&folder)?;
             group.files.procs.push(folder.join("cgroup.procs"));
-            kinds.iter().for_each(|kind| add(&mut group.files, *kind, &folder));
+            for kind in kinds {
+                add(&mut group.files, *kind, &folder);
+            }
             group.folders.push(folder);
         }
         Ok(group)

@@ -103,14 +103,12 @@ impl Spare {
     ///
     /// [`Lost::Refused`]: super::Lost::Refused
     pub async fn prepare(&mut self, wanted: Confinement) -> Result<(), Lost> {
-        match tokio::time::timeout(PREPARE_BOUND, self.control.prepare(wanted)).await {
-            Ok(prepared) => prepared,
-            Err(_) => {
-                self.control.destroy();
-                let text = format!("no launcher was ready within {} s", PREPARE_BOUND.as_secs());
-                Err(Lost::Io(io::Error::new(io::ErrorKind::TimedOut, text)))
-            }
+        if let Ok(prepared) = tokio::time::timeout(PREPARE_BOUND, self.control.prepare(wanted)).await {
+            return prepared;
         }
+        self.control.destroy();
+        let text = format!("no launcher was ready within {} s", PREPARE_BOUND.as_secs());
+        Err(Lost::Io(io::Error::new(io::ErrorKind::TimedOut, text)))
     }
 
     /// Keeps `belongings` until this supervisor has ended, whoever has it by then.

@@ -70,7 +70,9 @@ fn look(folder: &Path, limit: u64, processes: &[i32]) -> (bool, Duration) {
     if let Ok(folder) = rustix::fs::open(folder, FOLDER, Mode::empty()) {
         count.folder(folder, 0);
     }
-    processes.iter().for_each(|id| count.nameless(*id));
+    for id in processes {
+        count.nameless(*id);
+    }
     (count.bytes > limit, Duration::from_nanos(monotonic_ns().saturating_sub(begun)))
 }
 

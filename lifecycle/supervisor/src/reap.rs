@@ -66,7 +66,9 @@ pub(crate) fn kill_all(group: Pid, cgroup: Option<&Cgroup>, used: &mut Used) {
     if bury_all(used) {
         return;
     }
-    cgroup.into_iter().for_each(Cgroup::refuse_processes);
+    if let Some(cgroup) = cgroup {
+        cgroup.refuse_processes();
+    }
     loop {
         let _ = kill_process_group(group, Signal::KILL);
         if bury_all(used) {
