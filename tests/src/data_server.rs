@@ -103,7 +103,11 @@ impl DataServer {
 
     async fn answers(&self) -> bool {
         match &self.ask {
-            Ask::Nats(monitor) => http_get(*monitor, "/healthz").await.is_some(),
+            // another test's server may have had our monitoring port first: ours then ends soon
+            Ask::Nats(monitor) => {
+                let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+                said.contains("Server is ready") && http_get(*monitor, "/healthz").await.is_some()
+            }
             Ask::Valkey(_) => self.info("server").await.is_some(),
         }
     }
