@@ -223,11 +223,11 @@ impl Bench {
         Live { kill, lines, run }
     }
 
-    /// Folders of jobs that are there now, but for the empty ones that wait for a job.
+    /// Folders of jobs that are there now, but for those that wait for a job: in them is just `tmp`.
     pub(crate) fn folders(&self) -> usize {
         let folders = std::fs::read_dir(self.work.path().join("work/jobs")).unwrap().flatten();
-        let entries = |path: &Path| std::fs::read_dir(path).map_or(0, |entries| entries.flatten().count());
-        folders.filter(|folder| entries(&folder.path()) + entries(&folder.path().join("tmp")) > 1).count()
+        let entries = |path: &Path| std::fs::read_dir(path).map_or(0, Iterator::count);
+        folders.filter(|folder| entries(&folder.path()) > 1).count()
     }
 }
 
