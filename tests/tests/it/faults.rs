@@ -10,6 +10,6 @@ mod nats_permissions;
 mod redis_away;
 mod restarts;
 mod rolling;
-mod stage;
+pub(crate) mod stage;
 mod waiting_costs;
 mod wire;

@@ -16,3 +16,4 @@ mod secrets;
 mod tokens;
 mod up;
 mod webhooks;
+mod worker_memory;
