@@ -58,7 +58,7 @@ impl Sandbox {
         let (limits, limits_max) = limits(v);
         let network =
             v.or("network", "internet", "whom scripts reach that do not say: none, internet or host");
-        let isolation = Isolation { level: parsed, minimum, network, ..Isolation::default() };
+        let isolation = Isolation::new(parsed, minimum, network);
         let network_max = v.or("network-max", "internet", "the widest network a script may ask for");
         v.check(network <= network_max, "network is wider than network-max");
         let ports_help = "TCP ports of the network internet, where Landlock guards it";

@@ -24,15 +24,22 @@ pub struct Isolation {
     pub off: bool,
 }
 
-impl Default for Isolation {
-    fn default() -> Self {
+impl Isolation {
+    /// One that is on.
+    pub fn new(level: Option<Level>, minimum: Level, network: Network) -> Self {
         Self {
-            level: None,
-            minimum: Level::Landlock,
-            network: Network::Internet,
+            level,
+            minimum,
+            network,
             #[cfg(feature = "no-sandbox")]
             off: false,
         }
+    }
+}
+
+impl Default for Isolation {
+    fn default() -> Self {
+        Self::new(None, Level::Landlock, Network::Internet)
     }
 }
 
