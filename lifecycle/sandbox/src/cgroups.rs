@@ -4,11 +4,14 @@
 //! it; in version 2 only the root may, so that there we first move aside ourselves
 //! (<https://docs.kernel.org/admin-guide/cgroup-v2.html#no-internal-process-constraint>).
 
-use std::fs;
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{FlockOperation, flock};
 
 use crate::cgroup::{Cgroup, Cpu};
 
@@ -17,6 +20,8 @@ use crate::cgroup::{Cgroup, Cpu};
 pub struct Cgroups {
     folders: Vec<(Vec<Kind>, PathBuf)>,
     made: AtomicU64,
+    /// Held for as long as we live: whoever gets one of these locks knows that its folder is nobody's.
+    _locks: Vec<File>,
 }
 
 /// One command's groups. Removed when dropped: nobody may be in them any more.
@@ -50,6 +55,7 @@ impl Cgroups {
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let mut folders: Vec<(Vec<Kind>, PathBuf)> = Vec::new();
+        let mut locks = Vec::new();
         for (kind, path) in places(&own, &mounts) {
             let folder = path.join(&name);
             // version 1 often has two controllers in one hierarchy
@@ -60,11 +66,12 @@ impl Cgroups {
             remove_dead(&path);
             let made =
                 if kind == Kind::Unified { make_unified(&path, &folder) } else { fs::create_dir(&folder) };
-            if made.is_ok() {
+            if let Ok(lock) = made.and_then(|()| lock(&folder)) {
                 folders.push((vec![kind], folder));
+                locks.push(lock);
             }
         }
-        (!folders.is_empty()).then_some(Self { folders, made: AtomicU64::new(0) })
+        (!folders.is_empty()).then_some(Self { folders, made: AtomicU64::new(0), _locks: locks })
     }
 
     /// Whether they keep memory and the number of processes, and not just the share of the cores.
@@ -157,7 +164,10 @@ fn name(process: u32, nonce: &str) -> String {
 /// Removes what workers have left that were killed together with all their supervisors.
 fn remove_dead(path: &Path) {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    for folder in entries.filter(|entry| entry.file_name().to_str().is_some_and(is_dead)).map(|e| e.path()) {
+    let ours = |name: &OsStr| name.to_str().is_some_and(|name| name.starts_with(PREFIX));
+    for folder in entries.filter(|entry| ours(&entry.file_name())).map(|entry| entry.path()) {
+        // process ids say nothing of workers in other process namespaces
+        let Ok(_nobodys) = lock(&folder) else { continue };
         for group in fs::read_dir(&folder).into_iter().flatten().flatten() {
             // a file is none, and a group that somebody is in stays
             let _ = fs::remove_dir(group.path());
@@ -166,9 +176,11 @@ fn remove_dead(path: &Path) {
     }
 }
 
-fn is_dead(name: &str) -> bool {
-    let process = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-    process.is_some_and(|id| !Path::new("/proc").join(id.to_string()).exists())
+/// Fails if somebody has it.
+fn lock(folder: &Path) -> io::Result<File> {
+    let folder = File::open(folder)?;
+    flock(&folder, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(folder)
 }
 
 /// In version 2 a group hands controllers down only when nobody is in it. Who else is there is not ours to move.
@@ -226,6 +238,23 @@ mod tests {
         31 30 0:27 / /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n\
         32 30 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
         33 30 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+
+    #[test]
+    fn what_somebody_holds_is_not_removed() {
+        let own = tempfile::tempdir().unwrap();
+        let folder = |name: &str| {
+            let path = own.path().join(name);
+            fs::create_dir_all(path.join("0")).unwrap();
+            path
+        };
+        let (held, left, other) = (folder("hookmill-1-a"), folder("hookmill-2-b"), folder("somebodys"));
+        let lock = lock(&held).unwrap();
+        remove_dead(own.path());
+        assert_eq!([held.exists(), left.exists(), other.exists()], [true, false, true]);
+        drop(lock);
+        remove_dead(own.path());
+        assert!(!held.exists());
+    }
 
     #[test]
     fn hierarchies_are_found_by_their_controllers() {
