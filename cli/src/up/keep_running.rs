@@ -32,21 +32,25 @@ pub async fn keep_running(server: Server, mut handle: ServiceHandle, host: Host,
         if since.elapsed() > WELL {
             pause = SHORTEST;
         }
-        let Some(again) = stop.run_until_cancelled(start_again(&server, &host, &mut pause)).await else {
-            return;
-        };
+        let Some(again) = start_again(&server, &host, &mut pause, &stop).await else { return };
         handle = again;
     }
 }
 
-async fn start_again(server: &Server, host: &Host, pause: &mut Duration) -> ServiceHandle {
+/// None when it is to stop. A start under way is waited for, so that what it has started is ended in order.
+async fn start_again(
+    server: &Server,
+    host: &Host,
+    pause: &mut Duration,
+    stop: &CancellationToken,
+) -> Option<ServiceHandle> {
     loop {
-        tokio::time::sleep(*pause).await;
+        stop.run_until_cancelled(tokio::time::sleep(*pause)).await?;
         *pause = (*pause * 2).min(LONGEST);
         match server.start(host).await {
             Ok(handle) => {
                 tracing::warn!(server.name = server.name(), "server runs again");
-                return handle;
+                return Some(handle);
             }
             Err(error) => note(server, &error),
         }
