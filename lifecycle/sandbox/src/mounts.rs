@@ -75,12 +75,17 @@ fn show(path: &Path, root: &Path) -> io::Result<()> {
         fs::create_dir_all(parent)?;
     }
     if about.is_symlink() {
-        return symlink(fs::read_link(path)?, &target);
+        return match symlink(fs::read_link(path)?, &target) {
+            // below `/tmp`, where a launcher before us has been
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        };
     }
     if about.is_dir() {
         fs::create_dir_all(&target)?;
     } else {
-        fs::File::create_new(&target)?;
+        // it may be there as well
+        fs::File::options().write(true).create(true).truncate(false).open(&target)?;
     }
     mount_bind_recursive(path, &target)?;
     // in a user namespace the flags of the mount it comes from cannot be taken away
