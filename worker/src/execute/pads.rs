@@ -29,6 +29,8 @@ struct Shared {
     jobs_dir: PathBuf,
     keep: usize,
     stock: Mutex<Stock>,
+    /// Shared by every team there is, ready or not.
+    roll: Arc<()>,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +45,7 @@ struct Stock {
 struct Team {
     spare: Spare,
     seat: Arc<Seat>,
+    on_roll: Arc<()>,
 }
 
 /// A folder to write a script to, and who will run it.
@@ -58,6 +61,7 @@ pub(super) struct Pad {
 pub(super) struct Launched {
     folder: Arc<JobFolder>,
     seat: Arc<Seat>,
+    on_roll: Arc<()>,
     pads: Pads,
 }
 
@@ -65,14 +69,16 @@ impl Pads {
     /// A stock of those that come back, enough for as many `scripts` at a time, without any at first.
     pub(super) fn empty(host: Host, policy: Policy, jobs_dir: PathBuf, scripts: NonZeroUsize) -> Self {
         let keep = scripts.get() + MORE;
-        Self(Arc::new(Shared { host, policy, jobs_dir, keep, stock: Mutex::default() }))
+        let (stock, roll) = (Mutex::default(), Arc::default());
+        Self(Arc::new(Shared { host, policy, jobs_dir, keep, stock, roll }))
     }
 
-    /// Fills the stock in the background. Must be called inside a tokio runtime.
+    /// Fills the stock in the background. Must be called inside a tokio runtime. Those that first jobs, in a hurry,
+    /// have had made for them count: with as many jobs as scripts may run at a time there is never one too many.
     pub(super) fn fill(&self) {
         let filled = self.clone();
         tokio::spawn(async move {
-            for _ in 0..filled.0.keep {
+            while Arc::strong_count(&filled.0.roll) <= filled.0.keep {
                 if let Err(error) = filled.add().await {
                     tracing::warn!(%error, "no launcher could be made ready ahead of the first job");
                     return;
@@ -116,7 +122,7 @@ impl Pads {
         let seat = Arc::new(blocking(move || shared.policy.seat()).await?);
         let mut spare = self.0.host.spare().await?;
         spare.keep(Arc::clone(&seat) as _);
-        Ok(Team { spare, seat })
+        Ok(Team { spare, seat, on_roll: Arc::clone(&self.0.roll) })
     }
 
     async fn prepare(&self, mut team: Team) -> Result<(Team, Arc<JobFolder>), Lost> {
@@ -184,7 +190,8 @@ impl Pad {
                 }
                 other => {
                     let pads = self.pads.clone();
-                    let launched = Launched { folder: Arc::clone(&self.folder), seat: team.seat, pads };
+                    let (folder, seat, on_roll) = (Arc::clone(&self.folder), team.seat, team.on_roll);
+                    let launched = Launched { folder, seat, on_roll, pads };
                     return Ok((other?, launched));
                 }
             }
@@ -215,7 +222,7 @@ impl Launched {
     pub(super) fn end(self, spare: Option<Spare>) {
         if let Some(spare) = spare {
             self.folder.take_back();
-            self.pads.give_back(Team { spare, seat: self.seat });
+            self.pads.give_back(Team { spare, seat: self.seat, on_roll: self.on_roll });
         }
     }
 }
