@@ -131,6 +131,7 @@ impl Place {
             cgroup: sandbox::Cgroup::default(),
             network: Network::Internet,
             ports: (1..=100).collect(),
+            link: None,
         })
     }
 
@@ -149,6 +150,7 @@ impl Place {
             kind: Kind::Script,
             output: Output::Log(Streams::Merged),
             grant: level.map(|_| granted),
+            rules: None,
         }
     }
 }

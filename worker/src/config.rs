@@ -9,6 +9,8 @@ use std::time::Duration;
 use lifecycle::{FromValues, Secret, Values};
 use proto::Tag;
 
+use crate::execute::{Place, Surrounding};
+
 pub(crate) use self::sandbox::Sandbox;
 
 /// What a worker needs to know.
@@ -118,27 +120,33 @@ impl FromValues for Config {
 }
 
 impl Config {
-    /// The ports scripts may connect to: those of the internet without those of the services beside us, and the
-    /// API's.
-    pub(crate) fn internet_ports(&self) -> Vec<u16> {
+    /// What lies around scripts. The ports they may connect to are those of the internet without those of the
+    /// services beside us, and the API's.
+    pub(crate) fn surrounding(&self) -> Surrounding {
         let beside = [&self.nats_url, self.redis_url.expose(), &self.auth_url];
-        let beside: Vec<u16> = beside.into_iter().flat_map(|urls| urls.split(',')).filter_map(port).collect();
-        let internet = self.sandbox.internet_ports.iter().copied().filter(|port| !beside.contains(port));
-        internet.chain(port(&self.base_internal_url)).collect()
+        let services: Vec<Place> =
+            beside.into_iter().flat_map(|urls| urls.split(',')).filter_map(place).collect();
+        let api = place(&self.base_internal_url);
+        let served = |port: &u16| services.iter().any(|service| service.port == *port);
+        let internet = self.sandbox.internet_ports.iter().copied().filter(|port| !served(port));
+        let ports = internet.chain(api.as_ref().map(|api| api.port)).collect();
+        let (allowed, resolvers) = (self.sandbox.internet_allow.clone(), self.sandbox.resolvers.clone());
+        Surrounding { ports, allowed, api, services, resolvers }
     }
 }
 
-/// The port of a URL, its scheme's when it names none.
-fn port(url: &str) -> Option<u16> {
+/// Host and port of a URL; the port is its scheme's when it names none.
+fn place(url: &str) -> Option<Place> {
     let uri = http::Uri::try_from(url.trim()).ok()?;
     let of_scheme = match uri.scheme_str()? {
-        "https" => 443,
-        "http" => 80,
-        "nats" | "tls" => 4222,
-        "redis" | "rediss" => 6379,
-        _ => return uri.port_u16(),
+        "https" => Some(443),
+        "http" => Some(80),
+        "nats" | "tls" => Some(4222),
+        "redis" | "rediss" => Some(6379),
+        _ => None,
     };
-    uri.port_u16().or(Some(of_scheme))
+    let host = uri.host()?.trim_matches(['[', ']']).to_owned();
+    Some(Place { host, port: uri.port_u16().or(of_scheme)? })
 }
 
 #[cfg(test)]
@@ -146,16 +154,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_of_urls() {
+    fn places_of_urls() {
         let urls = [
-            "http://a",
-            "https://a:8443/x",
-            "nats://a",
-            "nats://u:p@a:4333",
-            "redis://u:p%40@a:7000/0",
-            "a:1",
+            ("http://a", Some(("a", 80))),
+            ("https://a:8443/x", Some(("a", 8443))),
+            ("nats://a", Some(("a", 4222))),
+            ("nats://u:p@a.b:4333", Some(("a.b", 4333))),
+            ("redis://u:p%40@a:7000/0", Some(("a", 7000))),
+            ("http://[::1]:8000", Some(("::1", 8000))),
+            ("a:1", None),
         ];
-        let ports = [Some(80), Some(8443), Some(4222), Some(4333), Some(7000), None];
-        assert_eq!(urls.map(port), ports);
+        for (url, expected) in urls {
+            let expected = expected.map(|(host, port)| Place { host: host.to_owned(), port });
+            assert_eq!(place(url), expected, "{url}");
+        }
     }
 }

@@ -125,7 +125,7 @@ async fn executor(config: &Config) -> anyhow::Result<Executor> {
         deno: config.deno.clone(),
         bash: None,
         isolation: config.sandbox.isolation,
-        ports: config.internet_ports(),
+        surrounding: config.surrounding(),
     };
     let host = Host::new().context("the supervisor cannot be started")?;
     Ok(Executor::new(&settings, host).await?)
@@ -157,10 +157,18 @@ fn report(worker: &Worker, tags: &[Tag], process: &Process) {
     let level = worker.executor.level().map_or("off", sandbox::Level::as_str);
     let shortfall = worker.executor.shortfall().unwrap_or_default();
     let cgroups = worker.executor.has_cgroups();
-    tracing::info!(sandbox.level = level, sandbox.cgroups = cgroups, shortfall, "scripts are confined");
-    process
-        .readiness
-        .detail("sandbox", serde_json::json!({ "level": level, "cgroups": cgroups, "shortfall": shortfall }));
+    let network = worker.executor.has_own_network();
+    tracing::info!(
+        sandbox.level = level,
+        sandbox.cgroups = cgroups,
+        sandbox.own_network = network,
+        shortfall,
+        "scripts are confined"
+    );
+    let detail = serde_json::json!(
+        { "level": level, "cgroups": cgroups, "own_network": network, "shortfall": shortfall }
+    );
+    process.readiness.detail("sandbox", detail);
     process.readiness.detail("languages", languages);
     process.readiness.detail("tags", tags);
 }

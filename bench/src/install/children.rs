@@ -48,7 +48,7 @@ impl Children {
     ) -> anyhow::Result<()> {
         let kind = Kind::Service { grace: GRACE };
         let output = Output::File(log.clone());
-        let spec = Spec { program, args, env, cwd: cwd.to_owned(), kind, output, grant: None };
+        let spec = Spec { program, args, env, cwd: cwd.to_owned(), kind, output, grant: None, rules: None };
         let mut handle = self.host.service(spec).await.with_context(|| format!("cannot start {name}"))?;
         if let Err(lost) = handle.started().await {
             bail!("cannot start {name}: {lost}");

@@ -198,6 +198,7 @@ impl Server {
             kind: Kind::Service { grace: STOP_GRACE },
             output: Output::File(self.log.clone()),
             grant: None,
+            rules: None,
         }
     }
 

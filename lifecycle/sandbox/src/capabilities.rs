@@ -6,13 +6,15 @@ use rustix::thread::{
     set_capabilities,
 };
 
-/// What a launcher needs in its namespaces: to mount, and no more.
-const NEEDED: CapabilitySet = CapabilitySet::SYS_ADMIN;
+/// What a launcher needs in its namespaces: to mount, and to lay a cable and read what comes out of it.
+const NEEDED: [CapabilitySet; 3] =
+    [CapabilitySet::SYS_ADMIN, CapabilitySet::NET_ADMIN, CapabilitySet::NET_RAW];
 
 /// Keeps what is needed over an exec, which takes everything from a user that is not root.
 pub(crate) fn keep_over_exec() -> io::Result<()> {
-    set_capabilities(None, CapabilitySets { effective: NEEDED, permitted: NEEDED, inheritable: NEEDED })?;
-    configure_capability_in_ambient_set(NEEDED, true)
+    let needed = CapabilitySet::from_iter(NEEDED);
+    set_capabilities(None, CapabilitySets { effective: needed, permitted: needed, inheritable: needed })?;
+    NEEDED.into_iter().try_for_each(|one| configure_capability_in_ambient_set(one, true))
 }
 
 /// Gives all of it up.

@@ -8,6 +8,7 @@ use crate::cgroup::Cgroup;
 use crate::identity::User;
 use crate::level::Level;
 use crate::limits::Limits;
+use crate::link::Link;
 use crate::network::Network;
 
 /// All that can be done before the command is known.
@@ -28,8 +29,18 @@ pub struct Confinement {
     pub cgroup: Cgroup,
     /// The widest network that the command may be granted.
     pub network: Network,
-    /// The ports of [`Network::Internet`], as long as Landlock alone guards it.
+    /// The ports of [`Network::Internet`] where Landlock alone guards it.
     pub ports: Vec<u16>,
+    /// A network of its own, with namespaces, as the way to [`Network::Internet`]; `None` leaves it to Landlock.
+    pub link: Option<Link>,
+}
+
+impl Confinement {
+    /// What is wanted of a network of its own, if it has one.
+    pub fn own_network(&self) -> Option<&Link> {
+        let apart = self.level == Level::Namespaces && self.network == Network::Internet;
+        self.link.as_ref().filter(|_| apart)
+    }
 }
 
 /// What one command is granted.

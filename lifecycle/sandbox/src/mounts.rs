@@ -41,6 +41,9 @@ pub(crate) fn build(wanted: &Confinement) -> io::Result<()> {
     for path in readable(wanted) {
         show(&path, root).map_err(|error| named(&path, &error))?;
     }
+    if let Some(resolver) = wanted.own_network().and_then(|link| link.resolver.as_ref()) {
+        name_servers(resolver, root).map_err(|error| named(resolver, &error))?;
+    }
     devices(root)?;
     fs::create_dir(root.join("proc"))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
@@ -88,18 +91,32 @@ fn show(path: &Path, root: &Path) -> io::Result<()> {
         fs::File::options().write(true).create(true).truncate(false).open(&target)?;
     }
     mount_bind_recursive(path, &target)?;
-    // in a user namespace the flags of the mount it comes from cannot be taken away
-    let kept = [
+    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID;
+    mount_remount(&target, flags | kept(&target)?, "").map_err(Into::into)
+}
+
+/// In a user namespace the flags of the mount something comes from cannot be taken away.
+fn kept(target: &Path) -> io::Result<MountFlags> {
+    let flags = [
         (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
         (StatVfsMountFlags::NODEV, MountFlags::NODEV),
         (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
         (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
         (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
     ];
-    let there = statvfs(&target)?.f_flag;
-    let kept = kept.into_iter().filter(|(seen, _)| there.contains(*seen)).map(|(_, flag)| flag);
-    let flags = kept.fold(MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID, |all, flag| all | flag);
-    mount_remount(&target, flags, "").map_err(Into::into)
+    let there = statvfs(target)?.f_flag;
+    let kept = flags.into_iter().filter(|(seen, _)| there.contains(*seen)).map(|(_, flag)| flag);
+    Ok(kept.fold(MountFlags::empty(), |all, flag| all | flag))
+}
+
+/// Has the command ask the name servers of `file`, whatever the machine asks. Where the machine has no such
+/// file there is nothing to put it over.
+fn name_servers(file: &Path, root: &Path) -> io::Result<()> {
+    let Ok(target) = Path::new("/etc/resolv.conf").canonicalize() else { return Ok(()) };
+    let target = inside(root, &target);
+    mount_bind(file, &target)?;
+    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+    mount_remount(&target, flags | kept(&target)?, "").map_err(Into::into)
 }
 
 fn inside(root: &Path, path: &Path) -> PathBuf {

@@ -3,7 +3,7 @@
 /// A number that changes with this crate's source: a host and a launcher of different builds must not
 /// take each other's words for their own.
 pub const SOURCE: u64 = {
-    let parts: [&[u8]; 13] = [
+    let parts: [&[u8]; 15] = [
         include_bytes!("capabilities.rs"),
         include_bytes!("cgroup.rs"),
         include_bytes!("confinement.rs"),
@@ -12,8 +12,10 @@ pub const SOURCE: u64 = {
         include_bytes!("level.rs"),
         include_bytes!("lib.rs"),
         include_bytes!("limits.rs"),
+        include_bytes!("link.rs"),
         include_bytes!("mounts.rs"),
         include_bytes!("namespaces.rs"),
+        include_bytes!("netlink.rs"),
         include_bytes!("network.rs"),
         include_bytes!("steps.rs"),
         include_bytes!("syscalls.rs"),

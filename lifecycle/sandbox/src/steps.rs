@@ -7,6 +7,7 @@ use nix::sched::CloneFlags;
 
 use crate::confinement::{Confinement, Grant};
 use crate::level::Level;
+use crate::link::{self, Ends};
 use crate::network::Network;
 use crate::{capabilities, filesystem, identity, mounts, namespaces, network, syscalls};
 
@@ -37,19 +38,21 @@ pub fn outside(wanted: &Confinement) -> Result<(), Failed> {
     namespaces::outer(wanted.user.is_some()).step("a process namespace")
 }
 
-/// All that can be done before the command is known.
+/// All that can be done before the command is known; what leads out of its network if it has one of its own.
 ///
 /// # Errors
 /// One of the steps is not allowed here, or root would stay root.
-pub fn before(wanted: &Confinement) -> Result<(), Failed> {
+pub fn before(wanted: &Confinement) -> Result<Option<Ends>, Failed> {
     if wanted.user.is_none() && nix::unistd::geteuid().is_root() {
         return Err("a command must not run as root").step("user");
     }
     wanted.cgroup.enter().step("cgroup")?;
     prefer_for_oom();
     let namespaces = wanted.level == Level::Namespaces;
+    let mut ends = None;
     if namespaces {
         namespaces::inner().step("namespaces")?;
+        ends = wanted.own_network().map(link::make).transpose().step("a network")?;
         mounts::build(wanted).step("mounts")?;
     }
     if let Some(user) = wanted.user {
@@ -67,12 +70,12 @@ pub fn before(wanted: &Confinement) -> Result<(), Failed> {
     identity::hide().step("dumpable")?;
     if wanted.level >= Level::Landlock {
         filesystem::restrict(wanted).step("landlock")?;
-        if wanted.network == Network::Internet {
+        if wanted.network == Network::Internet && ends.is_none() {
             network::only_ports(&wanted.ports).step("network")?;
         }
         syscalls::filter(wanted.level, wanted.network).step("seccomp")?;
     }
-    Ok(())
+    Ok(ends)
 }
 
 /// What depends on the command; the last thing before it starts.

@@ -41,6 +41,7 @@ mod tests {
             kind: Kind::Script,
             output: Output::Log(Streams::Apart),
             grant: None,
+            rules: None,
         })
     }
 

@@ -13,12 +13,12 @@ use std::process::{Command, Stdio};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, set_parent_process_death_signal};
-use sandbox::{Confinement, Level};
+use sandbox::{Confinement, Ends, Level};
 use serde::{Deserialize, Serialize};
 
-use super::orders::receive_with_pipes;
+use super::orders::{receive_with_pipes, send_all};
 use super::reap::{Reaped, Used, bury};
-use super::wire::{Spec, Status, send};
+use super::wire::{Spec, Status, encode, send};
 use super::{DIALECT, monotonic_ns, spawn};
 
 /// The first process: it confines itself, or starts the one that does.
@@ -79,8 +79,8 @@ fn launch(stage: &str, wanted: &str, line: &mut UnixStream) -> io::Result<()> {
         let inner = start(INNER, wanted, line.as_fd())?;
         return send(line, &Said::Inner(inner.as_raw_nonzero().get()));
     }
-    sandbox::before(&confinement).map_err(io::Error::other)?;
-    send(line, &Said::Ready)?;
+    let ends = sandbox::before(&confinement).map_err(io::Error::other)?;
+    say_ready(line, ends)?;
     let Some((spec, pipes)) = receive_with_pipes::<Spec>(line)? else { return Ok(()) };
     let granted = spec.grant.as_ref().ok_or_else(|| io::Error::other("a command without a grant"))?;
     sandbox::for_command(&confinement, granted).map_err(io::Error::other)?;
@@ -94,6 +94,13 @@ fn launch(stage: &str, wanted: &str, line: &mut UnixStream) -> io::Result<()> {
         Level::Process | Level::Landlock => become_it(&spec, pipes),
         Level::Namespaces => accompany(&spec, pipes, line),
     }
+}
+
+/// The ends that lead out of its network are its supervisor's from now on.
+fn say_ready(line: &mut UnixStream, ends: Option<Ends>) -> io::Result<()> {
+    let descriptors: Vec<OwnedFd> =
+        ends.into_iter().flat_map(|ends| [ends.packets].into_iter().chain(ends.doors)).collect();
+    send_all(line, &encode(&Said::Ready)?, &descriptors)
 }
 
 /// Whether the supervisor has gone.

@@ -20,6 +20,7 @@ mod reap;
 mod spawn;
 mod supervised;
 mod watchdog;
+mod way_out;
 pub mod wire;
 
 use std::os::fd::{AsRawFd, BorrowedFd};

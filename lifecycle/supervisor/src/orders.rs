@@ -2,7 +2,7 @@
 //! with its first byte, the ends of the pipes that the command writes to: whoever starts it was there before,
 //! so it cannot have inherited them.
 
-use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -15,8 +15,9 @@ use serde::de::DeserializeOwned;
 
 use super::wire::receive;
 
-/// Pipes that come with one order at most: standard output, and standard error if it is apart.
-pub const MAX_PIPES: usize = 2;
+/// Descriptors that come with one message at most: standard output, and standard error if it is apart; the end
+/// of a cable, and doors.
+pub const MAX_DESCRIPTORS: usize = 8;
 
 /// Blocks until a message has come, and the pipes with it in the order in which they were sent; `None`
 /// at the end of the stream.
@@ -38,7 +39,7 @@ pub fn receive_with_pipes<T: DeserializeOwned>(
 /// # Errors
 /// The socket broke, or has no room.
 pub fn send_with_pipes(socket: BorrowedFd<'_>, bytes: &[u8], pipes: &[BorrowedFd<'_>]) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_PIPES))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(pipes)) {
         return Err(io::Error::other("no room for the descriptors beside a message"));
@@ -46,8 +47,18 @@ pub fn send_with_pipes(socket: BorrowedFd<'_>, bytes: &[u8], pipes: &[BorrowedFd
     Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
 }
 
+/// Blocks until all of `bytes` are sent, with the pipes; without any, as it sends anything.
+pub(crate) fn send_all<F: AsFd>(line: &mut UnixStream, bytes: &[u8], pipes: &[F]) -> io::Result<()> {
+    if pipes.is_empty() {
+        return line.write_all(bytes);
+    }
+    let pipes: Vec<BorrowedFd<'_>> = pipes.iter().map(AsFd::as_fd).collect();
+    let sent = send_with_pipes(line.as_fd(), bytes, &pipes)?;
+    line.write_all(&bytes[sent..])
+}
+
 fn receive_with(socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_PIPES))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut into = [IoSliceMut::new(into)];
     let received =

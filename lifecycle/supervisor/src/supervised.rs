@@ -8,6 +8,8 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use sandbox::Network;
+use uplink::Uplink;
 
 use super::child::{Signals, host_died, wait};
 use super::footing::Footing;
@@ -16,7 +18,7 @@ use super::launcher::Said;
 use super::reap::{Reaped, Used, kill_all, reap_one};
 use super::watchdog::Watchdog;
 use super::wire::{Exit, Kind, Order, Report, Spec, Status, receive, send};
-use super::{monotonic_ns, spawn};
+use super::{monotonic_ns, spawn, way_out};
 
 /// Processes buried before the host and the clock are looked at again.
 const REAPED_AT_ONCE: u32 = 1000;
@@ -36,6 +38,8 @@ pub(crate) struct Supervised {
     /// Its end and the time of it, told by its launcher.
     told: Option<(Status, u64)>,
     watchdog: Option<Watchdog>,
+    /// The way out of its network, until nothing of it is left.
+    _uplink: Option<Uplink>,
     /// There may be more to bury, whatever the signals say.
     more_ended: bool,
 }
@@ -44,6 +48,7 @@ impl Supervised {
     /// Starts it, by `launcher` if it has a grant.
     pub(crate) fn start(spec: &Spec, pipes: Vec<OwnedFd>, launcher: Option<Launcher>) -> io::Result<Self> {
         let started_ns = monotonic_ns();
+        let mut uplink = None;
         let (main, line, watchdog) = match (&spec.grant, launcher) {
             (None, _) => (spawn::spawn(spec, pipes, spawn::Group::Own)?, None, None),
             (Some(_), None) => return Err(io::Error::other("no launcher waits for this command")),
@@ -52,6 +57,8 @@ impl Supervised {
                 let watchdog = Watchdog::new(limits, &launcher.confinement);
                 launcher.confinement.cgroup.limit(limits.memory, limits.processes)?;
                 let launcher = launcher.hand_over(spec, &pipes)?;
+                let rules = spec.rules.as_ref().filter(|_| granted.network == Network::Internet);
+                uplink = way_out::open(launcher.ends, rules)?;
                 (launcher.main, Some(launcher.line), Some(watchdog))
             }
         };
@@ -65,6 +72,7 @@ impl Supervised {
             refused: None,
             told: None,
             watchdog,
+            _uplink: uplink,
             more_ended: false,
         })
     }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use sandbox::{Confinement, Grant};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use uplink::Rules;
 
 /// Which supervisor this is: a number that changes with its source. A supervisor is given it as its
 /// second argument, and a program left over from another build refuses it.
 pub const DIALECT: u64 = {
-    let parts: [&[u8]; 13] = [
+    let parts: [&[u8]; 14] = [
         include_bytes!("child.rs"),
         include_bytes!("disk.rs"),
         include_bytes!("footing.rs"),
@@ -24,11 +25,17 @@ pub const DIALECT: u64 = {
         include_bytes!("spawn.rs"),
         include_bytes!("supervised.rs"),
         include_bytes!("watchdog.rs"),
+        include_bytes!("way_out.rs"),
         include_bytes!("wire.rs"),
     ];
     let (mut hash, mut part) = (sandbox::SOURCE, 0);
     while part < parts.len() {
         hash = sandbox::fnv1a(hash, parts[part]);
+        part += 1;
+    }
+    part = 0;
+    while part < uplink::SOURCE.len() {
+        hash = sandbox::fnv1a(hash, uplink::SOURCE[part]);
         part += 1;
     }
     hash
@@ -55,6 +62,8 @@ pub struct Spec {
     /// What it is granted; it is then started by the launcher that [`Order::Prepare`] has made ready. `None`
     /// runs it as we are.
     pub grant: Option<Grant>,
+    /// Whom it reaches, if its launcher has a network of its own.
+    pub rules: Option<Rules>,
 }
 
 /// How a command is ended when its host asks for grace, or goes away.

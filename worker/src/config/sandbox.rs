@@ -1,10 +1,13 @@
 //! How scripts are confined, and what each may use.
 
+use std::net::IpAddr;
 use std::num::NonZeroU64;
 
 use catalog::{Reach, SandboxSettings};
+use ipnet::IpNet;
 use lifecycle::Values;
 use sandbox::{Level, Limits, Network};
+use uplink::MAX_RESOLVERS;
 
 use crate::execute::Isolation;
 
@@ -38,6 +41,10 @@ pub struct Sandbox {
     pub network_max: Network,
     /// TCP ports of the network `internet`, without the API's own.
     pub internet_ports: Vec<u16>,
+    /// Private networks that belong to the network `internet`, where scripts have a network of their own.
+    pub internet_allow: Vec<IpNet>,
+    /// Name servers that scripts with a network of their own ask; the machine's if there are none.
+    pub resolvers: Vec<IpAddr>,
 }
 
 impl Sandbox {
@@ -64,7 +71,22 @@ impl Sandbox {
         let ports_help = "TCP ports of the network internet, where Landlock guards it";
         let internet_ports: Vec<u16> = v.list("internet-ports", INTERNET_PORTS, ports_help);
         v.check(internet_ports.len() <= MAX_PORTS, "internet-ports has more than 1000 ports");
-        Self { isolation, limits, limits_max, network, network_max, internet_ports }
+        let allow_help = "private networks, as 10.1.0.0/16, that belong to the network internet";
+        let internet_allow = v.list("internet-allow", "", allow_help);
+        let resolvers_help = "name servers that scripts ask instead of the machine's, three at most";
+        let resolvers: Vec<IpAddr> = v.list("internet-resolvers", "", resolvers_help);
+        v.check(resolvers.len() <= MAX_RESOLVERS, "internet-resolvers names more than three");
+        let ports = internet_ports;
+        Self {
+            isolation,
+            limits,
+            limits_max,
+            network,
+            network_max,
+            internet_ports: ports,
+            internet_allow,
+            resolvers,
+        }
     }
 }
 
@@ -155,6 +177,8 @@ mod tests {
             network: Network::Internet,
             network_max: Network::Internet,
             internet_ports: Vec::new(),
+            internet_allow: Vec::new(),
+            resolvers: Vec::new(),
         };
         let granted = |text: &str| sandbox.granted(&serde_json::from_str(text).unwrap());
         assert_eq!(granted("{}").unwrap(), (Limits::default(), Network::Internet));

@@ -9,6 +9,7 @@ use lifecycle::supervisor::{Host, Kind, Lost, Output, Running, Spare, Spec};
 use proto::Language;
 use sandbox::{Grant, Level};
 use tokio::sync::Notify;
+use uplink::Rules;
 
 use super::failure::JobError;
 use super::folder::{JobFolder, clean_work_dir, lock_work_dir};
@@ -17,6 +18,7 @@ use super::kill::Kill;
 use super::limits::explain;
 use super::log::{LogPump, LogSink, Seen};
 use super::mask::Masks;
+use super::neighbourhood::{Neighbourhood, Surrounding};
 use super::pads::{Pad, Pads};
 use super::policy::{Isolation, NoIsolation, Policy};
 use super::trial::Trials;
@@ -49,8 +51,8 @@ pub struct Config {
     pub bash: Option<PathBuf>,
     /// How scripts are confined.
     pub isolation: Isolation,
-    /// TCP ports that scripts with the network `internet` may connect to.
-    pub ports: Vec<u16>,
+    /// Whom scripts with the network `internet` may reach.
+    pub surrounding: Surrounding,
 }
 
 /// Why an executor cannot start.
@@ -159,8 +161,9 @@ impl Executor {
         let lock = lock_work_dir(&config.work_dir).map_err(failed)?;
         clean_work_dir(&config.work_dir).map_err(failed)?;
         clean_work_dir(&jobs_dir).map_err(failed)?;
+        let neighbourhood = Neighbourhood::explore(config.surrounding.clone()).await;
         let policy =
-            Policy::establish(config.isolation, &config.ports, &host, &config.work_dir, &jobs_dir).await?;
+            Policy::establish(config.isolation, &neighbourhood, &host, &config.work_dir, &jobs_dir).await?;
         let folders = config.search_path.split(':').filter(|folder| !folder.is_empty()).map(PathBuf::from);
         let policy = policy.allowing(folders);
         let shared = Arc::new(config.clone());
@@ -189,6 +192,11 @@ impl Executor {
     /// What stood in the way of a stronger level.
     pub fn shortfall(&self) -> Option<&str> {
         self.shared.pads.policy().shortfall()
+    }
+
+    /// Whether scripts with the network `internet` have a network of their own.
+    pub fn has_own_network(&self) -> bool {
+        self.shared.pads.policy().has_own_network()
     }
 
     /// Whether control groups keep the limits of memory and processes, or a watchdog does.
@@ -226,7 +234,8 @@ impl Executor {
         mut kill: Kill,
     ) -> (Outcome, Leftovers) {
         let masks = Arc::new(Masks::new(&around.mask));
-        let spec = self.spec(&prepared, around.env);
+        let rules = self.shared.pads.policy().rules().await;
+        let spec = self.spec(&prepared, around.env, rules);
         let Prepared { invocation, runtime, plan: _, pad } = prepared;
         let begun = Arc::new(Begun { invocation, runtime, folder: Arc::clone(&pad.folder) });
         let outcome = match pad.start(spec).await {
@@ -241,7 +250,7 @@ impl Executor {
         (outcome, Leftovers(Some(Arc::clone(&begun.folder))))
     }
 
-    fn spec(&self, prepared: &Prepared, mut env: Vec<(String, String)>) -> Spec {
+    fn spec(&self, prepared: &Prepared, mut env: Vec<(String, String)>, rules: Option<Rules>) -> Spec {
         let (folder, tmp) = prepared.pad.seen();
         let (home, tmp) = (folder.display().to_string(), tmp.display().to_string());
         let defaults =
@@ -262,6 +271,7 @@ impl Executor {
             kind: Kind::Script,
             output: Output::Log(prepared.plan.streams),
             grant: self.level().map(|_| granted),
+            rules,
         }
     }
 }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use lifecycle::supervisor::{Host, Lost, Spare};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use sandbox::{Cgroups, Confinement, Group, Lease, Level, Network, Users};
+use sandbox::{Cgroups, Confinement, Group, Lease, Level, Link, Network, Users};
+use uplink::Rules;
 
 use super::folder::JobFolder;
+use super::neighbourhood::Neighbourhood;
 
 /// What is wanted of the sandbox.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +77,9 @@ pub(super) struct Policy {
     users: Option<Users>,
     cgroups: Option<Arc<Cgroups>>,
     network: Network,
-    ports: Vec<u16>,
+    /// What a network of a script's own needs, if the host lets it have one.
+    link: Option<Link>,
+    neighbourhood: Neighbourhood,
     /// The work folder is ours.
     _lock: Option<Arc<File>>,
 }
@@ -97,7 +101,7 @@ impl Policy {
     /// Tries the levels, the strongest first. `work_dir` is the worker's own.
     pub(super) async fn establish(
         wanted: Isolation,
-        ports: &[u16],
+        neighbourhood: &Neighbourhood,
         host: &Host,
         work_dir: &Path,
         jobs_dir: &Path,
@@ -110,7 +114,8 @@ impl Policy {
             readable: Vec::new(),
             stage: work_dir.join("stage"),
             network: wanted.network,
-            ports: ports.to_vec(),
+            link: None,
+            neighbourhood: neighbourhood.clone(),
             _lock: None,
             users: root.then(|| Users::claim(seed())).transpose()?,
             cgroups: Cgroups::delegated(&nonce()).map(Arc::new),
@@ -124,10 +129,12 @@ impl Policy {
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
             .map_err(std::io::Error::from)?;
         let mut reasons = Vec::new();
-        for level in Level::ALL.into_iter().filter(|level| wanted.level.is_none_or(|only| only == *level)) {
-            policy.level = Some(level);
+        let own = neighbourhood.link(work_dir)?;
+        for (level, link) in candidates(wanted.level, own) {
+            (policy.level, policy.link) = (Some(level), link);
             match policy.try_out(host, jobs_dir).await {
                 Ok(()) => break,
+                Err(why) if policy.link.is_some() => reasons.push(format!("{OWN_NETWORK}: {why}")),
                 Err(why) => reasons.push(format!("{level}: {why}")),
             }
             policy.level = None;
@@ -149,7 +156,9 @@ impl Policy {
         let folder = JobFolder::create(jobs_dir, seat.user())?;
         let mut spare = host.spare().await?;
         spare.keep(Arc::clone(&seat) as _);
-        self.prepare(&mut spare, &seat, &folder).await
+        // whatever most scripts have, some have the internet
+        let policy = Self { network: Network::Internet, ..self.clone() };
+        policy.prepare(&mut spare, &seat, &folder).await
     }
 
     /// What a further supervisor needs.
@@ -174,7 +183,8 @@ impl Policy {
             folder: folder.path().to_owned(),
             stage: self.stage.clone(),
             network: self.network,
-            ports: self.ports.clone(),
+            ports: self.neighbourhood.ports().to_vec(),
+            link: self.link.clone(),
             cgroup: seat.group.as_ref().map(|group| group.files.clone()).unwrap_or_default(),
         };
         spare.prepare(wanted).await
@@ -216,6 +226,17 @@ impl Policy {
         self.cgroups.as_ref().is_some_and(|cgroups| cgroups.keep_limits())
     }
 
+    /// Whether scripts have a network of their own.
+    pub(super) fn has_own_network(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Whom the next command may reach, if it has a network of its own.
+    pub(super) async fn rules(&self) -> Option<Rules> {
+        self.link.as_ref()?;
+        Some(self.neighbourhood.rules().await)
+    }
+
     /// Where a command sees its folder.
     pub(super) fn seen(&self, folder: &JobFolder) -> PathBuf {
         match self.level {
@@ -231,6 +252,17 @@ impl Policy {
             Some(Level::Process | Level::Landlock) | None => folder.tmp(),
         }
     }
+}
+
+/// What is said to be in the way when only the network of one's own is.
+const OWN_NETWORK: &str = "a network of a script's own";
+
+/// What is tried, the strongest first.
+fn candidates(only: Option<Level>, link: Link) -> Vec<(Level, Option<Link>)> {
+    let levels = Level::ALL.into_iter().filter(|level| only.is_none_or(|only| only == *level));
+    let with_link =
+        (only.is_none_or(|only| only == Level::Namespaces)).then_some((Level::Namespaces, Some(link)));
+    with_link.into_iter().chain(levels.map(|level| (level, None))).collect()
 }
 
 /// Several workers may live in one process.

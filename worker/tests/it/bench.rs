@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use worker::execute::{
     Config, Executor, Invocation, Isolation, Kill, KillReason, KillSwitch, Limits, LogSink, Outcome,
-    Surroundings, Verdict,
+    Surrounding, Surroundings, Verdict,
 };
 
 /// No wait in a test is longer.
@@ -48,7 +48,7 @@ pub(crate) fn config(work: &Path) -> Config {
         deno: None,
         bash: None,
         isolation: Isolation::default(),
-        ports: Vec::new(),
+        surrounding: Surrounding::default(),
     }
 }
 

@@ -12,3 +12,4 @@ mod hostile;
 mod limits;
 mod python;
 mod supervisor;
+mod uplink;

@@ -21,6 +21,7 @@ fn bash(script: &str, kind: Kind) -> Spec {
         kind,
         output: Output::Log(Streams::Merged),
         grant: None,
+        rules: None,
     }
 }
 

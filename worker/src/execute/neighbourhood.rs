@@ -1,0 +1,205 @@
+//! What lies around a worker: the API, which scripts call back, and the services that they must not reach.
+//! Names are looked up again from time to time, so that a script that starts knows where the API is now.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use sandbox::Link;
+use uplink::{Api, FIRST_RESOLVER, MAX_RESOLVERS, Rules};
+
+/// What was looked up is looked up again by the first job after this long, which does not wait for it.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// What is older than this is waited for.
+const STALE: Duration = Duration::from_mins(5);
+
+/// A name server that takes longer than this does not hold a job up.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the machine asks for names.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// A host, by name or address, and a port of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// A name or an address, IPv6 without brackets.
+    pub host: String,
+    /// Its TCP port.
+    pub port: u16,
+}
+
+/// What is known of it beforehand.
+#[derive(Clone, Debug, Default)]
+pub struct Surrounding {
+    /// TCP ports that scripts with the network `internet` may connect to where Landlock guards it.
+    pub ports: Vec<u16>,
+    /// Private networks that they reach all the same, where they have a network of their own.
+    pub allowed: Vec<IpNet>,
+    /// The API, which they reach wherever it is.
+    pub api: Option<Place>,
+    /// Services whose hosts they do not reach, even if they are in a network that is allowed.
+    pub services: Vec<Place>,
+    /// Name servers that scripts with a network of their own ask; the machine's if there are none.
+    pub resolvers: Vec<IpAddr>,
+}
+
+/// Knows whom a script may reach. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Neighbourhood(Arc<Known>);
+
+#[derive(Debug)]
+struct Known {
+    surrounding: Surrounding,
+    resolvers: Vec<IpAddr>,
+    rules: Mutex<(Rules, Instant)>,
+}
+
+impl Neighbourhood {
+    /// Looks it up.
+    pub(super) async fn explore(surrounding: Surrounding) -> Self {
+        let mut resolvers = surrounding.resolvers.clone();
+        if resolvers.is_empty() {
+            resolvers = name_servers(&std::fs::read_to_string(RESOLV_CONF).unwrap_or_default());
+        }
+        resolvers.truncate(MAX_RESOLVERS);
+        let rules = Mutex::new((Rules::default(), Instant::now()));
+        let known = Arc::new(Known { surrounding, resolvers, rules });
+        known.look().await;
+        Self(known)
+    }
+
+    pub(super) fn ports(&self) -> &[u16] {
+        &self.0.surrounding.ports
+    }
+
+    /// Whom the next script may reach.
+    pub(super) async fn rules(&self) -> Rules {
+        let age = self.0.rules.lock().unwrap_or_else(PoisonError::into_inner).1.elapsed();
+        if age > STALE {
+            // whoever is slow is heard by the next
+            let _ = tokio::time::timeout(PATIENCE, self.look_once()).await;
+        } else if age > FRESH {
+            drop(self.look_once());
+        }
+        self.0.rules.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// Others who ask meanwhile have what is known.
+    fn look_once(&self) -> tokio::task::JoinHandle<()> {
+        self.0.rules.lock().unwrap_or_else(PoisonError::into_inner).1 = Instant::now();
+        let known = Arc::clone(&self.0);
+        tokio::spawn(async move { known.look().await })
+    }
+
+    /// What a network of a script's own needs: a file for its name servers is written to `folder`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn link(&self, folder: &Path) -> std::io::Result<Link> {
+        let resolver = folder.join("resolv.conf");
+        let text = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
+        std::fs::write(&resolver, seen_resolvers(&text, self.0.resolvers.len()))?;
+        let ipv6 = std::net::UdpSocket::bind("[::]:0").and_then(|socket| socket.connect("[2001:db8::1]:9"));
+        Ok(Link { doors: self.doors(), resolver: Some(resolver), ipv6: ipv6.is_ok() })
+    }
+
+    /// Where the API is on the loopback, that of a script leads to it.
+    fn doors(&self) -> Vec<u16> {
+        let rules = self.0.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let loopback = rules.0.api.iter().filter(|api| api.0.ip().is_loopback());
+        let mut doors: Vec<u16> = loopback.map(|api| api.0.port()).collect();
+        doors.sort_unstable();
+        doors.dedup();
+        doors
+    }
+}
+
+impl Known {
+    async fn look(&self) {
+        let mut rules = Rules {
+            allowed: self.surrounding.allowed.clone(),
+            refused: Vec::new(),
+            api: Vec::new(),
+            resolvers: self.resolvers.clone(),
+        };
+        for service in &self.surrounding.services {
+            rules.refused.extend(addresses(service).await.iter().map(SocketAddr::ip));
+        }
+        if let Some(api) = &self.surrounding.api {
+            rules.api.extend(addresses(api).await.into_iter().map(Api));
+        }
+        let mut known = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        if rules.api.is_empty() {
+            // a name server that is away does not move the API
+            rules.api.clone_from(&known.0.api);
+        }
+        if rules.refused.is_empty() {
+            rules.refused.clone_from(&known.0.refused);
+        }
+        *known = (rules, Instant::now());
+    }
+}
+
+async fn addresses(place: &Place) -> Vec<SocketAddr> {
+    match tokio::net::lookup_host((place.host.as_str(), place.port)).await {
+        Ok(found) => found.collect(),
+        Err(error) => {
+            tracing::warn!(host = place.host, %error, "a service beside this worker was not found by its name");
+            Vec::new()
+        }
+    }
+}
+
+fn name_servers(text: &str) -> Vec<IpAddr> {
+    let lines = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
+    // a zone names an interface of ours
+    let servers = lines.filter_map(|server| server.trim().split('%').next()?.parse().ok());
+    let servers: Vec<IpAddr> = servers.collect();
+    // what the C library asks without one (resolv.conf(5))
+    if servers.is_empty() { vec![IpAddr::from([127, 0, 0, 1])] } else { servers }
+}
+
+/// The same file with the servers where a script sees them.
+fn seen_resolvers(text: &str, count: usize) -> String {
+    let others = text.lines().filter(|line| !line.trim().starts_with("nameserver"));
+    let seen = (0..).take(count).map(|at| std::net::Ipv4Addr::from_bits(FIRST_RESOLVER.to_bits() + at));
+    let seen = seen.map(|server| format!("nameserver {server}"));
+    others.map(str::to_owned).chain(seen).map(|line| line + "\n").collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_asks_the_machines_name_servers_where_it_sees_them() {
+        let text =
+            "# by hand\nsearch a.example\n nameserver 127.0.0.53\nnameserver fe80::1%eth0\noptions edns0\n";
+        let servers = name_servers(text);
+        assert_eq!(servers, ["127.0.0.53", "fe80::1"].map(|server| server.parse::<IpAddr>().unwrap()));
+        let seen =
+            "# by hand\nsearch a.example\noptions edns0\nnameserver 198.18.0.2\nnameserver 198.18.0.3\n";
+        assert_eq!(seen_resolvers(text, servers.len()), seen);
+        assert_eq!(name_servers(""), [IpAddr::from([127, 0, 0, 1])]);
+        assert_eq!(seen_resolvers("", 1), "nameserver 198.18.0.2\n");
+    }
+
+    #[tokio::test]
+    async fn the_api_on_the_loopback_has_a_door() {
+        let place = |host: &str, port| Place { host: host.to_owned(), port };
+        let surrounding = Surrounding {
+            api: Some(place("127.0.0.1", 8000)),
+            services: vec![place("10.0.0.7", 4222), place("::1", 6379)],
+            ..Surrounding::default()
+        };
+        let neighbourhood = Neighbourhood::explore(surrounding).await;
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(neighbourhood.link(folder.path()).unwrap().doors, [8000]);
+        let rules = neighbourhood.rules().await;
+        assert_eq!(rules.refused, ["10.0.0.7", "::1"].map(|host| host.parse::<IpAddr>().unwrap()));
+        assert_eq!(rules.api, [Api("127.0.0.1:8000".parse().unwrap())]);
+    }
+}
