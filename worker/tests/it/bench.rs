@@ -164,15 +164,19 @@ pub(crate) struct Live {
 impl Live {
     /// Waits until the log says a whole line with `mark` in it; the line's text behind the mark.
     pub(crate) async fn said(&mut self, mark: &str) -> String {
+        self.said_at_all(mark).await.expect("the log ended")
+    }
+
+    /// The same; `None` if the log ends without it.
+    pub(crate) async fn said_at_all(&mut self, mark: &str) -> Option<String> {
         let mut text = String::new();
         loop {
-            let chunk =
-                tokio::time::timeout(BOUND, self.lines.recv()).await.expect(mark).expect("the log ended");
+            let chunk = tokio::time::timeout(BOUND, self.lines.recv()).await.expect(mark)?;
             text.push_str(std::str::from_utf8(&chunk).unwrap());
             let found =
                 text.split_inclusive('\n').find_map(|line| line.strip_suffix('\n')?.strip_prefix(mark));
             if let Some(rest) = found {
-                return rest.trim().to_owned();
+                return Some(rest.trim().to_owned());
             }
         }
     }

@@ -1,6 +1,8 @@
 //! The attacks. Each gets the facts of its world as arguments, and wins if it returns the worker's secret
 //! or `broke`, or has left its mark on the world.
 
+use std::io::Read;
+
 use proto::Language::{self, Bash, Deno, Python3};
 use sandbox::{Level, Network};
 use worker::execute::Verdict;
@@ -28,8 +30,12 @@ enum Goal {
     File(&'static str),
     /// A changed dependency.
     Dependency,
-    /// Something said by UDP, though it may reach nobody.
+    /// Something said by UDP.
     Udp,
+    /// The same, though it may reach nobody.
+    UdpWithoutNetwork,
+    /// A port of the machine at which it answers: the one it says.
+    Port,
 }
 
 pub(super) struct Attack {
@@ -79,11 +85,16 @@ impl Attack {
             _ => self.code.to_owned(),
         };
         let mut call = invocation(self.language, &source, &world.arguments(&victim));
-        if matches!(self.goal, Goal::Udp) {
+        if matches!(self.goal, Goal::UdpWithoutNetwork) {
             call.limits.network = Network::None;
         }
         let _ = world.heard();
-        let outcome = world.bench.invoke(call).await.outcome;
+        let mut live = world.bench.live(call);
+        let visited = match self.goal {
+            Goal::Port => live.said_at_all("port").await.is_some_and(|port| visit(&port)),
+            _ => false,
+        };
+        let outcome = live.end().await.outcome;
         let text = match outcome.verdict {
             Verdict::Success { result } => String::from_utf8(result.to_vec()).unwrap(),
             Verdict::Failure { error } => format!("failed: {}", String::from_utf8_lossy(&error)),
@@ -100,7 +111,8 @@ impl Attack {
             Goal::Dependency => {
                 std::fs::read_to_string(world.packages.join("dependency.py")).unwrap().contains("evil")
             }
-            Goal::Udp => world.heard(),
+            Goal::Udp | Goal::UdpWithoutNetwork => world.heard(),
+            Goal::Port => visited,
         };
         (won, text)
     }
@@ -110,6 +122,12 @@ impl Attack {
         let user = if self.needs_root { "(only root can)" } else { self.stopped.user.as_str() };
         format!("| {} | {} | {} | {user} |", self.name, self.language, self.stopped.root)
     }
+}
+
+/// Whether a script answers there.
+fn visit(port: &str) -> bool {
+    let stream = std::net::TcpStream::connect(("127.0.0.1", port.parse().unwrap()));
+    stream.is_ok_and(|mut stream| matches!(stream.read(&mut [0]), Ok(1)))
 }
 
 const PYTHON_PRELUDE: &str = r"
@@ -125,6 +143,11 @@ def greeting(sock):
     with sock:
         sock.settimeout(5)
         return sock.recv(200).decode()
+def answer_one(sock):
+    sock.listen()
+    sock.settimeout(3)
+    print('port', sock.getsockname()[1], flush=True)
+    sock.accept()[0].send(b'x')
 def read(path):
     with open(path) as file:
         return file.read()
@@ -213,10 +236,13 @@ def main(**w):
     python("reaches a service by IPv6", LANDLOCK, "def main(**w): return greeting(socket.create_connection(('::1', w['six'])))"),
     python("reaches a service without connecting first", LANDLOCK, "def main(**w):\n    sock = socket.socket()\n    sock.sendto(b'x', 0x20000000, ('127.0.0.1', w['nats']))\n    return greeting(sock)"),
     python("reaches a service by multipath TCP", LANDLOCK, "def main(**w):\n    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)\n    sock.connect(('127.0.0.1', w['nats']))\n    return greeting(sock)"),
-    python("listens on a port of the machine", LANDLOCK, "def main(**w):\n    sock = socket.socket()\n    sock.bind(('127.0.0.1', 0))\n    sock.listen()\n    return 'broke'"),
+    python("listens on a port of the machine", LANDLOCK, "def main(**w):\n    sock = socket.socket()\n    sock.bind(('127.0.0.1', 0))\n    answer_one(sock)").wants(Goal::Port),
+    python("listens on a port that the kernel chooses", NAMESPACES, "def main(**w): answer_one(socket.socket())").wants(Goal::Port),
+    python("reaches a service at a port of the internet", NAMESPACES, "def main(**w): return greeting(socket.create_connection(('127.0.0.1', w['listed'])))"),
+    python("says something by UDP to a service", NAMESPACES, "def main(**w): socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', w['udp']))").wants(Goal::Udp),
     python("reaches an abstract socket", LANDLOCK, "def main(**w):\n    sock = socket.socket(socket.AF_UNIX)\n    sock.connect('\\0' + w['abstract'])\n    return greeting(sock)"),
     python("reaches a socket outside its folder", NAMESPACES, "def main(**w):\n    sock = socket.socket(socket.AF_UNIX)\n    sock.connect(w['socket'])\n    return greeting(sock)"),
-    python("says something by UDP, without a network", PROCESS, "def main(**w): socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', w['udp']))").wants(Goal::Udp),
+    python("says something by UDP, without a network", PROCESS, "def main(**w): socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', w['udp']))").wants(Goal::UdpWithoutNetwork),
     // the kernel
     bash("makes a user namespace", LANDLOCK, "unshare --user --map-root-user true && echo broke"),
     python("makes a user namespace with clone3", LANDLOCK, r"

@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use proto::Language;
+use sandbox::Level;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use worker::execute::{Config, Executor, Isolation, KillReason};
+use worker::execute::{Config, Executor, Isolation, KillReason, Surrounding};
 
 use crate::bench::{Bench, Live, config, host, invocation, open_folder};
 
@@ -59,8 +60,13 @@ impl World {
         std::fs::set_permissions(&config_file, PermissionsExt::from_mode(0o600)).unwrap();
         std::fs::write(packages.join("dependency.py"), "value = 1\n").unwrap();
         std::fs::set_permissions(packages.join("dependency.py"), PermissionsExt::from_mode(0o666)).unwrap();
-        let config = Config { isolation, python_path: vec![packages.clone()], ..config(work.path()) };
+        let listed = tcp("127.0.0.1:0", secret);
+        let surrounding = Surrounding { ports: vec![listed], ..Surrounding::default() };
+        let python_path = vec![packages.clone()];
+        let config = Config { isolation, python_path, surrounding, ..config(work.path()) };
         let bench = Bench { executor: Executor::new(&config, host()).await.unwrap(), work };
+        let level = bench.executor.level();
+        assert_eq!(bench.executor.has_own_network(), level == Some(Level::Namespaces), "{level:?}");
         let heard = Arc::new(Mutex::new(Vec::new()));
         let mut neighbour =
             bench.live(invocation(Language::Bash, NEIGHBOUR, &json!({"s": secret}).to_string()));
@@ -80,6 +86,7 @@ impl World {
             "nats": tcp("127.0.0.1:0", secret),
             "redis": tcp("127.0.0.1:0", secret),
             "auth": tcp("127.0.0.1:0", secret),
+            "listed": listed,
             "six": tcp("[::1]:0", secret),
             "admin": http(secret),
             "udp": udp(&heard),
