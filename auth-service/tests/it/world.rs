@@ -92,6 +92,7 @@ impl World {
             owner: ADMIN.into(),
             archived,
             created_at_ms: 1,
+            sandbox: None,
         };
         let mut batch = Batch::new();
         batch.put(workspace.key(), &workspace, Expect::Absent).unwrap();
