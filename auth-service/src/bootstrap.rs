@@ -119,6 +119,7 @@ fn token(first: &FirstAdmin, bearer: &Bearer) -> Token {
         expires_at_ms: None,
         read_only: false,
         last_used_at_ms: None,
+        made_by_job: false,
     }
 }
 

@@ -97,6 +97,9 @@ pub struct Token {
     /// Unix milliseconds, exact to a day.
     #[serde(default)]
     pub last_used_at_ms: Option<i64>,
+    /// It was made with a job's token, or with a token that was: whoever has it may be a script.
+    #[serde(default)]
+    pub made_by_job: bool,
 }
 
 /// That a token was revoked; kept for 24 hours, longer than any cache of identities.
