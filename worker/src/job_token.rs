@@ -92,3 +92,24 @@ impl JobTokens {
         reply
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use catalog::Reach;
+
+    use super::*;
+
+    #[test]
+    fn a_workspace_is_heard_whole_or_nothing_runs() {
+        let issued = |sandbox: &str| {
+            let reply = IssueJobTokenReply { sandbox: sandbox.into(), ..IssueJobTokenReply::default() };
+            Issued::try_from(reply).map(|issued| issued.sandbox)
+        };
+        assert_eq!(issued("").unwrap(), WorkspaceSandbox::default());
+        assert_eq!(issued(r#"{"network_max":"none"}"#).unwrap().network_max, Some(Reach::None));
+        for unknown in [r#"{"invented_later":1}"#, r#"{"network_max":"moon"}"#, "{", "7"] {
+            let status = issued(unknown).unwrap_err();
+            assert!(!status.is_transient() && status.message().contains("not understood here"), "{status}");
+        }
+    }
+}

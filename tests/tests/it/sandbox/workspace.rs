@@ -92,6 +92,28 @@ async fn its_widest_network_bounds_every_script() {
 }
 
 #[tokio::test]
+async fn a_job_that_was_queued_before_starts_within_it() {
+    let system = System::start().slots(1).await;
+    let (client, port) = (system.client(), system.hub().port());
+    let holds = format!(
+        "import socket\n\
+        def main():\n    \
+            hub = socket.create_connection(('127.0.0.1', {port})).makefile('rw')\n    \
+            hub.write('wait gate\\n'); hub.flush(); hub.readline(); hub.write('ok\\n'); hub.flush()\n    \
+            socket.create_connection(('127.0.0.1', {port})); return 'reached'\n"
+    );
+    client.deploy("f/a/holds", "python3", &holds).await;
+    client.deploy("f/a/talks", "python3", &talks(&system)).await;
+    let holder = client.run("f/a/holds", json!({})).await;
+    client.running(&holder).await;
+    let queued = client.run("f/a/talks", json!({})).await;
+    edit(client, json!({"network_max": "none"})).await.expect(200);
+    system.hub().open("gate");
+    assert_eq!(client.end_of(&queued).await["result"]["error"]["name"], "PermissionError");
+    assert_eq!(client.end_of(&holder).await["result"], "reached", "what runs goes on as it started");
+}
+
+#[tokio::test]
 async fn settings_that_are_none_are_refused_by_name_and_change_nothing() {
     let system = System::start().workers(0).await;
     let client = system.client();
