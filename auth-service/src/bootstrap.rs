@@ -74,7 +74,14 @@ fn everything(first: &FirstAdmin, bearer: &Bearer) -> Result<Batch, CatalogError
 
 fn workspace(first: &FirstAdmin, id: WorkspaceId) -> Workspace {
     let name = if id == first.workspace { first.workspace_name.clone() } else { id.to_string() };
-    Workspace { id, name, owner: first.email.clone(), archived: false, created_at_ms: now_ms() }
+    Workspace {
+        id,
+        name,
+        owner: first.email.clone(),
+        archived: false,
+        created_at_ms: now_ms(),
+        sandbox: None,
+    }
 }
 
 fn user(first: &FirstAdmin, workspace: &WorkspaceId) -> User {
@@ -112,6 +119,7 @@ fn token(first: &FirstAdmin, bearer: &Bearer) -> Token {
         expires_at_ms: None,
         read_only: false,
         last_used_at_ms: None,
+        made_by_job: false,
     }
 }
 

@@ -112,13 +112,22 @@ mod tests {
     #[test]
     fn every_method_and_every_credential() {
         use tonic::Code::{Ok, PermissionDenied, Unauthenticated};
-        let methods =
-            ["Identify", "CreateToken", "ListTokens", "RevokeToken", "IssueJobToken", "Invented", ""];
-        let rows: &[(&[&str], [tonic::Code; 7])] = &[
-            (&["gateway G"], [Ok, Ok, Ok, Ok, PermissionDenied, PermissionDenied, PermissionDenied]),
+        let methods = [
+            "Identify",
+            "CreateToken",
+            "ListTokens",
+            "RevokeToken",
+            "EditSandbox",
+            "IssueJobToken",
+            "Invented",
+            "",
+        ];
+        let rows: &[(&[&str], [tonic::Code; 8])] = &[
+            (&["gateway G"], [Ok, Ok, Ok, Ok, Ok, PermissionDenied, PermissionDenied, PermissionDenied]),
             (
                 &["worker W"],
                 [
+                    PermissionDenied,
                     PermissionDenied,
                     PermissionDenied,
                     PermissionDenied,
@@ -128,17 +137,17 @@ mod tests {
                     PermissionDenied,
                 ],
             ),
-            (&[], [Unauthenticated; 7]),
-            (&[""], [Unauthenticated; 7]),
-            (&["gateway"], [Unauthenticated; 7]),
-            (&["gateway "], [Unauthenticated; 7]),
-            (&["gateway W"], [Unauthenticated; 7]),
-            (&["worker G"], [Unauthenticated; 7]),
-            (&["gateway G "], [Unauthenticated; 7]),
-            (&["gateway g"], [Unauthenticated; 7]),
-            (&["Gateway G"], [Unauthenticated; 7]),
-            (&["provision G"], [Unauthenticated; 7]),
-            (&["gateway G", "gateway G"], [Unauthenticated; 7]),
+            (&[], [Unauthenticated; 8]),
+            (&[""], [Unauthenticated; 8]),
+            (&["gateway"], [Unauthenticated; 8]),
+            (&["gateway "], [Unauthenticated; 8]),
+            (&["gateway W"], [Unauthenticated; 8]),
+            (&["worker G"], [Unauthenticated; 8]),
+            (&["gateway G "], [Unauthenticated; 8]),
+            (&["gateway g"], [Unauthenticated; 8]),
+            (&["Gateway G"], [Unauthenticated; 8]),
+            (&["provision G"], [Unauthenticated; 8]),
+            (&["gateway G", "gateway G"], [Unauthenticated; 8]),
         ];
         for (credentials, expected) in rows {
             for (method, expected) in methods.iter().zip(expected) {

@@ -10,7 +10,7 @@ use proto::auth::{Credential, Identity, JobBinding};
 use proto::{Rights, Scopes, WorkspaceId};
 
 use crate::job_token::{self, Claims};
-use crate::refusal::{Refusal, invalid};
+use crate::refusal::{Refusal, denied, invalid};
 use crate::service::AuthService;
 
 /// What tokens made while a job runs are called.
@@ -21,6 +21,8 @@ pub(crate) struct Caller {
     pub(crate) identity: Identity,
     /// The workspace its credential is bound to.
     pub(crate) workspace: Option<WorkspaceId>,
+    /// Its credential is a job's, or was made with one.
+    pub(crate) by_job: bool,
 }
 
 impl AuthService {
@@ -43,7 +45,8 @@ impl AuthService {
         }
         let account = active_account(&self.catalog, &token.email).await?;
         self.last_used.note(sha256, &token);
-        Ok(Caller { identity: identity_of(&token, &account), workspace: token.workspace.clone() })
+        let workspace = token.workspace.clone();
+        Ok(Caller { identity: identity_of(&token, &account), workspace, by_job: token.made_by_job })
     }
 
     async fn by_job_token(&self, token: &str) -> Result<Caller, Refusal> {
@@ -54,7 +57,23 @@ impl AuthService {
         if user.is_some_and(|user| user.disabled) {
             return Err(Refusal::Unauthenticated("the user is disabled in this workspace"));
         }
-        Ok(Caller { identity: identity_of_job(claims, &account), workspace: Some(workspace) })
+        Ok(Caller { identity: identity_of_job(claims, &account), workspace: Some(workspace), by_job: true })
+    }
+
+    /// The rights of an account in a workspace: those of its user there. A super admin who is no member goes
+    /// by the email.
+    pub(crate) fn as_member(&self, own: Rights, workspace: &WorkspaceId) -> Result<Rights, Refusal> {
+        match self.catalog.user_by_email(workspace, &own.email)? {
+            Some(user) if user.disabled => Err(denied("the user is disabled in this workspace")),
+            Some(user) => Ok(Rights {
+                username: user.username.clone(),
+                is_admin: own.is_admin || user.is_admin,
+                is_operator: user.operator,
+                ..own
+            }),
+            None if own.is_admin => Ok(Rights { username: own.email.clone(), ..own }),
+            None => Err(denied("the account is no member of this workspace")),
+        }
     }
 }
 
@@ -112,6 +131,14 @@ impl Caller {
             read_only: self.identity.read_only,
             scopes: self.scopes()?,
         })
+    }
+
+    /// A credential bound to a workspace is good for no other.
+    pub(crate) fn may_enter(&self, workspace: &WorkspaceId) -> Result<(), Refusal> {
+        if self.workspace.as_ref().is_some_and(|own| own != workspace) {
+            return Err(denied(format!("your token is bound to another workspace than {workspace}")));
+        }
+        Ok(())
     }
 
     /// A credential bound to a workspace sees and touches only what is bound to it too.

@@ -1,15 +1,13 @@
 //! Job tokens for workers: a grant from a job's envelope becomes the short-lived token
 //! of one attempt, if whoever triggered the job may still run it.
 
-use std::sync::Arc;
-
-use catalog::{User, now_ms};
+use catalog::now_ms;
 use proto::auth::{Grant, IssueJobTokenReply, IssueJobTokenRequest};
 use proto::{Action, JobId, Rights, Scopes, ScriptPath, WorkspaceId};
 
 use crate::grant;
 use crate::job_token::{self, Claims};
-use crate::refusal::{Refusal, invalid};
+use crate::refusal::{Refusal, denied, invalid};
 use crate::service::AuthService;
 
 /// How much longer than its job a token lives.
@@ -26,6 +24,7 @@ impl AuthService {
         let grant = self.granted(&request, &workspace)?;
         let holder = self.holder(&grant, &workspace).await?;
         holder.rights.permits(Action::RunScript(&path))?;
+        let sandbox = self.sandbox_of(&workspace).await?;
         let now = now_ms();
         // seconds, rounded up: a token never ends before its job
         let expires_at_s = (now + life_ms + 999) / 1000;
@@ -38,7 +37,7 @@ impl AuthService {
             ..Claims::new(&grant.email, now / 1000, expires_at_s)
         };
         let token = job_token::make(&self.signer, &claims).map_err(invalid)?;
-        Ok(IssueJobTokenReply { token, expires_at_ms: expires_at_s * 1000 })
+        Ok(IssueJobTokenReply { token, expires_at_ms: expires_at_s * 1000, sandbox })
     }
 
     fn granted(&self, request: &IssueJobTokenRequest, workspace: &WorkspaceId) -> Result<Grant, Refusal> {
@@ -56,15 +55,15 @@ impl AuthService {
         let account = account.filter(|account| !account.disabled);
         let account = account.ok_or_else(|| denied("the account is gone or disabled"))?;
         let super_admin = grant.super_admin && account.super_admin;
-        let user = self.catalog.user_by_email(workspace, &grant.email)?;
-        if user.as_ref().is_some_and(|user| user.disabled) {
-            return Err(denied("the user is disabled in this workspace"));
-        }
-        if user.is_none() && !super_admin {
-            return Err(denied("the account is no member of this workspace"));
-        }
-        let scopes = Scopes::parse(&grant.scopes).map_err(invalid)?;
-        Ok(Holder { rights: rights(grant, user, super_admin, scopes), super_admin })
+        let own = Rights {
+            username: String::new(),
+            email: grant.email.clone(),
+            is_admin: super_admin,
+            is_operator: false,
+            read_only: false,
+            scopes: Scopes::parse(&grant.scopes).map_err(invalid)?,
+        };
+        Ok(Holder { rights: self.as_member(own, workspace)?, super_admin })
     }
 }
 
@@ -73,25 +72,9 @@ struct Holder {
     super_admin: bool,
 }
 
-/// A super admin who is no member goes by the email.
-fn rights(grant: &Grant, user: Option<Arc<User>>, super_admin: bool, scopes: Scopes) -> Rights {
-    Rights {
-        username: user.as_ref().map_or_else(|| grant.email.clone(), |user| user.username.clone()),
-        email: grant.email.clone(),
-        is_admin: super_admin || user.as_ref().is_some_and(|user| user.is_admin),
-        is_operator: user.is_some_and(|user| user.operator),
-        read_only: false,
-        scopes,
-    }
-}
-
 fn life_ms(timeout_ms: i64) -> Result<i64, Refusal> {
     if timeout_ms <= 0 {
         return Err(Refusal::Invalid("timeout_ms is not positive".to_owned()));
     }
     Ok(timeout_ms.saturating_add(MARGIN_MS).min(MAX_LIFE_MS))
-}
-
-fn denied(text: &str) -> Refusal {
-    Refusal::PermissionDenied(text.to_owned())
 }

@@ -1,5 +1,5 @@
 //! Who are you: identities, tokens and job tokens over gRPC (`hookmill.auth.v1`). The
-//! only writer of accounts, users and tokens. Every call carries the caller's service
+//! only writer of workspaces, accounts, users and tokens. Every call carries the caller's service
 //! credential in the metadata key [`SERVICE_METADATA`], as `<service> <credential>`,
 //! where the service is `gateway` or `worker`.
 
@@ -17,6 +17,7 @@ mod run;
 mod service;
 mod signing;
 mod tokens;
+mod workspaces;
 
 pub use bootstrap::{FirstAdmin, bootstrap};
 pub use config::Config;

@@ -50,6 +50,11 @@ impl From<Refusal> for Status {
     }
 }
 
+/// Known, and not allowed.
+pub(crate) fn denied(text: impl Into<String>) -> Refusal {
+    Refusal::PermissionDenied(text.into())
+}
+
 /// An argument that does not parse.
 pub(crate) fn invalid(error: impl std::fmt::Display) -> Refusal {
     Refusal::Invalid(error.to_string())

@@ -14,6 +14,7 @@ pub(crate) enum Method {
     CreateToken,
     ListTokens,
     RevokeToken,
+    EditSandbox,
     IssueJobToken,
 }
 
@@ -22,13 +23,21 @@ impl Role {
         match (self, method) {
             (
                 Self::Gateway,
-                Method::Identify | Method::CreateToken | Method::ListTokens | Method::RevokeToken,
+                Method::Identify
+                | Method::CreateToken
+                | Method::ListTokens
+                | Method::RevokeToken
+                | Method::EditSandbox,
             )
             | (Self::Worker, Method::IssueJobToken) => true,
             (Self::Gateway, Method::IssueJobToken)
             | (
                 Self::Worker,
-                Method::Identify | Method::CreateToken | Method::ListTokens | Method::RevokeToken,
+                Method::Identify
+                | Method::CreateToken
+                | Method::ListTokens
+                | Method::RevokeToken
+                | Method::EditSandbox,
             ) => false,
         }
     }
@@ -42,6 +51,7 @@ impl Method {
             "CreateToken" => Some(Self::CreateToken),
             "ListTokens" => Some(Self::ListTokens),
             "RevokeToken" => Some(Self::RevokeToken),
+            "EditSandbox" => Some(Self::EditSandbox),
             "IssueJobToken" => Some(Self::IssueJobToken),
             _ => None,
         }

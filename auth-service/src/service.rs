@@ -5,8 +5,9 @@ use std::sync::Arc;
 use catalog::Catalog;
 use proto::auth::auth_server::Auth;
 use proto::auth::{
-    CreateTokenReply, CreateTokenRequest, IdentifyReply, IdentifyRequest, IssueJobTokenReply,
-    IssueJobTokenRequest, ListTokensReply, ListTokensRequest, RevokeTokenReply, RevokeTokenRequest,
+    CreateTokenReply, CreateTokenRequest, EditSandboxReply, EditSandboxRequest, IdentifyReply,
+    IdentifyRequest, IssueJobTokenReply, IssueJobTokenRequest, ListTokensReply, ListTokensRequest,
+    RevokeTokenReply, RevokeTokenRequest,
 };
 use tonic::{Request, Response, Status};
 
@@ -53,6 +54,14 @@ impl Auth for AuthService {
         let caller = self.authenticate(request.caller).await?;
         self.revoke_token_of(&caller, &request.prefix).await?;
         Ok(Response::new(RevokeTokenReply {}))
+    }
+
+    async fn edit_sandbox(
+        &self,
+        request: Request<EditSandboxRequest>,
+    ) -> Result<Response<EditSandboxReply>, Status> {
+        self.edit_sandbox_for(request.into_inner()).await?;
+        Ok(Response::new(EditSandboxReply {}))
     }
 
     async fn issue_job_token(

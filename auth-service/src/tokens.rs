@@ -53,6 +53,7 @@ impl AuthService {
             expires_at_ms,
             read_only: request.read_only,
             last_used_at_ms: None,
+            made_by_job: caller.by_job,
         };
         self.write_token(&caller, &bearer, &token, &existing).await?;
         Ok(CreateTokenReply { token: bearer.expose().to_owned(), info: Some(info(&token)) })
@@ -93,11 +94,7 @@ impl AuthService {
             return Ok(caller.workspace.clone());
         }
         let workspace: WorkspaceId = wish.parse().map_err(invalid)?;
-        if caller.workspace.as_ref().is_some_and(|own| *own != workspace) {
-            return Err(Refusal::PermissionDenied(format!(
-                "your token is bound to another workspace than {workspace}"
-            )));
-        }
+        caller.may_enter(&workspace)?;
         match self.catalog.workspace(&workspace).await? {
             None => return Err(Refusal::Invalid(format!("there is no workspace {workspace}"))),
             Some(known) if known.archived => {

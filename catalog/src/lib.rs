@@ -24,7 +24,7 @@ pub use open::{Catalog, kinds};
 pub use provision::{Profile, provision};
 pub use records::{
     Account, ActionKind, AuditEntry, Head, NewScript, Operation, Reach, Record, Revoked, SandboxSettings,
-    Script, Token, User, Workspace, now_ms,
+    Script, Token, TooWide, User, Workspace, WorkspaceSandbox, now_ms,
 };
 pub use table::WatchState;
 

@@ -90,8 +90,12 @@ impl Catalog {
     /// Whether the watch of revocations is live: while it is not, an identity may be
     /// cached for 30 s at most.
     pub fn revocations_current(&self) -> bool {
-        let live = |table: &Arc<Table<Revoked>>| *table.state().borrow() == WatchState::Current;
-        self.store.broker().is_up() && self.tables.revoked.as_ref().is_some_and(live)
+        self.tables.revoked.as_ref().is_some_and(|table| self.is_live(table))
+    }
+
+    /// Whether changes reach a table.
+    pub(crate) fn is_live<T: Record>(&self, table: &Table<T>) -> bool {
+        self.store.broker().is_up() && *table.state().borrow() == WatchState::Current
     }
 
     /// Ticks after every change of a watched table, of a record or of how current it is:

@@ -52,7 +52,17 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::Unavailable`] when it is not in the table and NATS is away.
     pub async fn workspace(&self, id: &WorkspaceId) -> Result<Option<Arc<Workspace>>, CatalogError> {
-        self.look_up(self.tables.workspaces.as_ref(), &Key::global(Kind::Workspace, id.as_str())).await
+        self.look_up(self.tables.workspaces.as_ref(), &Workspace::key_of(id)).await
+    }
+
+    /// A workspace as it is now: from the table while its watch is live, else from the store, so that what
+    /// bounds others is never read from a table that changes do not reach.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unavailable`] when its watch is not live and NATS is away.
+    pub async fn current_workspace(&self, id: &WorkspaceId) -> Result<Option<Arc<Workspace>>, CatalogError> {
+        let live = self.tables.workspaces.as_ref().filter(|table| self.is_live(table));
+        self.look_up(live, &Workspace::key_of(id)).await
     }
 
     /// Every workspace, in no order.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{CatalogError, Key, Kind};
 
 pub use identity::{Account, Revoked, Token, User, Workspace};
-pub use sandbox::{Reach, SandboxSettings};
+pub use sandbox::{Reach, SandboxSettings, TooWide, WorkspaceSandbox};
 pub use script::{Head, NewScript, Script};
 pub use trail::{ActionKind, AuditEntry, Operation};
 

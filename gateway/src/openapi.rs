@@ -16,7 +16,8 @@ use crate::routes::{cancel, instance, jobs, list, run, scripts, tokens, updates,
         cancel::cancel, list::jobs,
         scripts::create, scripts::by_path, scripts::by_hash,
         tokens::create, tokens::list, tokens::delete,
-        users::whoami, users::whoami_here, workspaces::exists, instance::version, instance::openapi,
+        users::whoami, users::whoami_here,
+        workspaces::exists, workspaces::settings, workspaces::edit_sandbox, instance::version, instance::openapi,
     )
 )]
 struct Document;

@@ -55,4 +55,6 @@ fn definitions() -> Router<App> {
         .route("/scripts/get/p/{*path}", get(scripts::by_path))
         .route("/scripts/get/h/{hash}", get(scripts::by_hash))
         .route("/users/whoami", get(users::whoami_here))
+        .route("/workspaces/get_settings", get(workspaces::settings))
+        .route("/workspaces/edit_sandbox", post(workspaces::edit_sandbox))
 }

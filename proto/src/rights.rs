@@ -27,6 +27,10 @@ pub enum Action<'a> {
     ReadSelf,
     /// Make, list and revoke one's own tokens.
     ManageTokens,
+    /// Read the workspace's settings.
+    ReadWorkspace,
+    /// Change the workspace's settings.
+    WriteWorkspace,
 }
 
 /// Whose a job is: what decides who may read or cancel it.
@@ -105,6 +109,12 @@ impl Rights {
             Action::ListJobs => ("jobs:read".to_owned(), self.scopes.allow("jobs", "read", "")),
             Action::ReadSelf => return Ok(()),
             Action::ManageTokens => ("users:write".to_owned(), self.scopes.allow("users", "write", "")),
+            Action::ReadWorkspace => {
+                ("workspaces:read".to_owned(), self.scopes.allow("workspaces", "read", ""))
+            }
+            Action::WriteWorkspace => {
+                ("workspaces:write".to_owned(), self.scopes.allow("workspaces", "write", ""))
+            }
         };
         if granted { Ok(()) } else { Err(Refusal::new(format!("Access denied. Required scope: {needed}"))) }
     }
@@ -120,7 +130,12 @@ impl Rights {
             Action::WriteScript(_) if self.is_operator && !self.is_admin => {
                 Err(Refusal::new("operators may not write scripts"))
             }
+            Action::WriteWorkspace if !self.is_admin => {
+                Err(Refusal::new("Require Admin privileges for the settings of the workspace"))
+            }
             Action::WriteScript(_)
+            | Action::WriteWorkspace
+            | Action::ReadWorkspace
             | Action::RunScript(_)
             | Action::ReadScript(_)
             | Action::ReadJob(_)
@@ -137,7 +152,11 @@ impl Rights {
             Action::WriteScript(path) => (path, true, false),
             Action::ReadJob(owner) => (owner.path, false, owner.email == self.email),
             Action::CancelJob(owner) => (owner.path, true, owner.email == self.email),
-            Action::ListJobs | Action::ReadSelf | Action::ManageTokens => return Ok(()),
+            Action::ListJobs
+            | Action::ReadSelf
+            | Action::ManageTokens
+            | Action::ReadWorkspace
+            | Action::WriteWorkspace => return Ok(()),
         };
         let owner_of_path = path.user().map(|user| user == self.username);
         if self.is_admin || own {
@@ -154,8 +173,16 @@ impl Rights {
 impl Action<'_> {
     fn changes_something(self) -> bool {
         match self {
-            Self::RunScript(_) | Self::WriteScript(_) | Self::CancelJob(_) | Self::ManageTokens => true,
-            Self::ReadScript(_) | Self::ReadJob(_) | Self::ListJobs | Self::ReadSelf => false,
+            Self::RunScript(_)
+            | Self::WriteScript(_)
+            | Self::CancelJob(_)
+            | Self::ManageTokens
+            | Self::WriteWorkspace => true,
+            Self::ReadScript(_)
+            | Self::ReadJob(_)
+            | Self::ListJobs
+            | Self::ReadSelf
+            | Self::ReadWorkspace => false,
         }
     }
 }

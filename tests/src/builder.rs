@@ -5,10 +5,7 @@ use std::future::IntoFuture;
 use std::path::Path;
 use std::pin::Pin;
 
-use auth_service::FirstAdmin;
 use broker::permissions::{AUTH_SERVICE, GATEWAY, PROVISION, WORKER};
-use broker::{Broker, BrokerConfig};
-use catalog::{Catalog, kinds};
 use futures::future::join_all;
 use hookmill::provision::{Streams, provision};
 use hookmill::up::credentials::Credentials;
@@ -22,6 +19,7 @@ use tokio::sync::Semaphore;
 use crate::client::Client;
 use crate::data_server::DataServer;
 use crate::hub::Hub;
+use crate::people;
 use crate::service::Service;
 use crate::system::System;
 
@@ -105,7 +103,7 @@ impl Start {
         let (nats, valkey) = tokio::join!(DataServer::nats(from), DataServer::valkey(from));
         let nats_url = format!("nats://{}", nats.address());
         make_streams(&nats_url, &credentials).await;
-        let token = first_token(&nats_url, &credentials).await;
+        let token = people::first_token(&nats_url, &credentials, WORKSPACE).await;
         let addresses = Addresses { nats_url, valkey: valkey.address().to_string(), auth_url: String::new() };
         let hub = Hub::start();
         let services =
@@ -136,24 +134,6 @@ async fn make_streams(nats_url: &str, credentials: &Credentials) {
         max_queue_bytes: job_queue::PROVISION_DEFAULT_MAX_BYTES,
     };
     provision(&streams).await.expect("the streams can be made");
-}
-
-async fn first_token(nats_url: &str, credentials: &Credentials) -> String {
-    let config = BrokerConfig {
-        url: nats_url.to_owned(),
-        user: AUTH_SERVICE.to_owned(),
-        password: credentials.nats_password(AUTH_SERVICE).to_owned(),
-        name: "system tests".to_owned(),
-    };
-    let broker = Broker::connect(config).await.expect("the address is one");
-    let catalog = Catalog::open(broker, kinds::AUTH_SERVICE);
-    let first = FirstAdmin {
-        email: "admin@hookmill.test".to_owned(),
-        workspace: WORKSPACE.parse().expect("a workspace id"),
-        workspace_name: WORKSPACE.to_owned(),
-    };
-    let bearer = auth_service::bootstrap(&catalog, &first).await.expect("the catalog is writable");
-    bearer.expect("there is no admin yet").expose().to_owned()
 }
 
 /// Everything the processes are configured from.

@@ -15,6 +15,7 @@ mod client;
 mod data_server;
 mod hub;
 mod job_processes;
+mod people;
 mod process;
 mod programs;
 mod request;

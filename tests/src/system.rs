@@ -1,6 +1,7 @@
 //! A running system and its parts.
 
 use std::path::Path;
+use std::time::Duration;
 
 use futures::future::join_all;
 use hookmill::up::credentials::Credentials;
@@ -11,8 +12,12 @@ use crate::builder::Start;
 use crate::client::Client;
 use crate::data_server::DataServer;
 use crate::hub::Hub;
+use crate::people;
 use crate::service::Service;
+use crate::waiting::retried;
 
+/// How long a gateway may take to know somebody.
+const KNOWN_WITHIN: Duration = Duration::from_secs(20);
 /// Lines of each log that a failed test shows.
 const SHOWN_LINES: usize = 40;
 
@@ -42,6 +47,19 @@ impl System {
     /// The first admin at the first gateway, in the workspace `main`.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// A member of the client's workspace who does not administer it, at the first gateway once that knows them.
+    pub async fn member(&self, name: &str) -> Client {
+        let nats_url = format!("nats://{}", self.nats.address());
+        let token = people::member(&nats_url, &self.credentials, self.client.workspace(), name).await;
+        let client = self.client.with_token(&token);
+        retried(&format!("{name} is known"), KNOWN_WITHIN, async || {
+            let whoami = client.get_path("users/whoami").send().await;
+            (whoami.status == 200).then_some(())
+        })
+        .await;
+        client
     }
 
     /// A gateway by its number from 0 on.

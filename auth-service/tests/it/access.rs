@@ -8,16 +8,16 @@ use proto::Bearer;
 use proto::auth::auth_client::AuthClient;
 use proto::auth::credential::Kind;
 use proto::auth::{
-    CreateTokenRequest, Credential, IdentifyRequest, IssueJobTokenRequest, ListTokensRequest,
-    RevokeTokenRequest,
+    CreateTokenRequest, Credential, EditSandboxRequest, IdentifyRequest, IssueJobTokenRequest,
+    ListTokensRequest, RevokeTokenRequest,
 };
 use tonic::Code;
 
 use crate::nats::BOUND;
 use crate::world::{GATEWAY, Service, WORKER, World, as_service, opaque, refused};
 
-/// The codes of all five methods called with nothing but a service credential.
-async fn codes(service: &Service, credential: Option<&str>) -> [Code; 5] {
+/// The codes of all six methods called with nothing but a service credential.
+async fn codes(service: &Service, credential: Option<&str>) -> [Code; 6] {
     let mut client = AuthClient::new(service.channel.clone());
     macro_rules! call {
         ($method:ident, $request:ty) => {{
@@ -34,6 +34,7 @@ async fn codes(service: &Service, credential: Option<&str>) -> [Code; 5] {
         call!(create_token, CreateTokenRequest),
         call!(list_tokens, ListTokensRequest),
         call!(revoke_token, RevokeTokenRequest),
+        call!(edit_sandbox, EditSandboxRequest),
         call!(issue_job_token, IssueJobTokenRequest),
     ]
 }
@@ -41,7 +42,7 @@ async fn codes(service: &Service, credential: Option<&str>) -> [Code; 5] {
 #[tokio::test]
 async fn every_method_with_every_credential() {
     let world = World::new().await;
-    let none = [Code::Unauthenticated; 5];
+    let none = [Code::Unauthenticated; 6];
     for credential in [
         None,
         Some(""),
@@ -54,10 +55,10 @@ async fn every_method_with_every_credential() {
     // a gateway's empty calls reach the methods, which miss the caller; a worker's one misses its arguments
     let denied = Code::PermissionDenied;
     let known = Code::Unauthenticated;
-    assert_eq!(codes(&world.service, Some(GATEWAY)).await, [known, known, known, known, denied]);
+    assert_eq!(codes(&world.service, Some(GATEWAY)).await, [known, known, known, known, known, denied]);
     assert_eq!(
         codes(&world.service, Some(WORKER)).await,
-        [denied, denied, denied, denied, Code::InvalidArgument]
+        [denied, denied, denied, denied, denied, Code::InvalidArgument]
     );
 }
 

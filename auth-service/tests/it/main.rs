@@ -10,4 +10,5 @@ mod jobs;
 mod nats;
 mod tokens;
 mod trail;
+mod workspaces;
 mod world;

@@ -8,7 +8,7 @@ use crate::nats::BOUND;
 use crate::world::{World, opaque, until, wish};
 
 /// Every value of the catalog, by subject.
-async fn stored(world: &World) -> Vec<(String, String)> {
+pub(crate) async fn stored(world: &World) -> Vec<(String, String)> {
     let broker = world.nats.broker("provision").await;
     let stream = broker.jetstream().get_stream("KV_CATALOG").await.unwrap();
     let subjects =

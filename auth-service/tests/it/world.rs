@@ -7,8 +7,8 @@ use lifecycle::{Process, Secret};
 use proto::auth::auth_client::AuthClient;
 use proto::auth::credential::Kind;
 use proto::auth::{
-    CreateTokenRequest, Credential, IdentifyReply, IdentifyRequest, IssueJobTokenRequest, ListTokensRequest,
-    RevokeTokenRequest, SignedGrant, TokenInfo,
+    CreateTokenRequest, Credential, EditSandboxRequest, IdentifyReply, IdentifyRequest, IssueJobTokenRequest,
+    ListTokensRequest, RevokeTokenRequest, SignedGrant, TokenInfo,
 };
 use proto::{Bearer, TokenId, WorkspaceId};
 use ring::hmac;
@@ -92,6 +92,7 @@ impl World {
             owner: ADMIN.into(),
             archived,
             created_at_ms: 1,
+            sandbox: None,
         };
         let mut batch = Batch::new();
         batch.put(workspace.key(), &workspace, Expect::Absent).unwrap();
@@ -134,6 +135,7 @@ fn token(bearer: &Bearer, email: &str) -> Token {
         expires_at_ms: None,
         read_only: false,
         last_used_at_ms: None,
+        made_by_job: false,
     }
 }
 
@@ -193,6 +195,24 @@ impl Service {
     pub(crate) async fn revoke(&self, caller: Credential, prefix: &str) -> Result<(), Status> {
         let request = RevokeTokenRequest { caller: Some(caller), prefix: prefix.into() };
         self.client().revoke_token(as_service(GATEWAY, request)).await.map(drop)
+    }
+
+    /// Sets what `workspace` asks of its scripts' sandboxes, as JSON.
+    pub(crate) async fn edit(
+        &self,
+        caller: Credential,
+        workspace: &str,
+        sandbox: &str,
+    ) -> Result<(), Status> {
+        let (workspace, sandbox) = (workspace.to_owned(), sandbox.to_owned());
+        let request = EditSandboxRequest { caller: Some(caller), workspace, sandbox };
+        self.client().edit_sandbox(as_service(GATEWAY, request)).await.map(drop)
+    }
+
+    /// What a worker is told that `demo` asks of the sandbox of the job of this grant.
+    pub(crate) async fn told(&self, grant: &SignedGrant) -> String {
+        let request = as_service(WORKER, job(grant.clone()));
+        self.client().issue_job_token(request).await.unwrap().into_inner().sandbox
     }
 
     pub(crate) async fn issue(&self, request: IssueJobTokenRequest) -> Result<(String, i64), Status> {

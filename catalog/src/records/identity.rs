@@ -3,7 +3,7 @@
 use proto::{TokenId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 
-use super::Record;
+use super::{Record, WorkspaceSandbox};
 use crate::{Key, Kind};
 
 /// A workspace.
@@ -20,6 +20,9 @@ pub struct Workspace {
     pub archived: bool,
     /// Unix milliseconds.
     pub created_at_ms: i64,
+    /// What it asks of the sandboxes of its scripts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<WorkspaceSandbox>,
 }
 
 /// An account of the instance.
@@ -94,6 +97,9 @@ pub struct Token {
     /// Unix milliseconds, exact to a day.
     #[serde(default)]
     pub last_used_at_ms: Option<i64>,
+    /// It was made with a job's token, or with a token that was: whoever has it may be a script.
+    #[serde(default)]
+    pub made_by_job: bool,
 }
 
 /// That a token was revoked; kept for 24 hours, longer than any cache of identities.
@@ -108,7 +114,12 @@ pub struct Revoked {
 impl Workspace {
     /// Where it is stored.
     pub fn key(&self) -> Key {
-        Key::global(Kind::Workspace, self.id.as_str())
+        Self::key_of(&self.id)
+    }
+
+    /// Where a workspace is stored.
+    pub fn key_of(id: &WorkspaceId) -> Key {
+        Key::global(Kind::Workspace, id.as_str())
     }
 }
 

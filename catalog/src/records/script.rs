@@ -60,7 +60,7 @@ impl NewScript {
     pub fn sandbox(&self) -> Result<SandboxSettings, serde_json::Error> {
         match self.other.get("sandbox") {
             None | Some(Value::Null) => Ok(SandboxSettings::default()),
-            Some(asked) if asked.is_object() => SandboxSettings::deserialize(asked),
+            Some(Value::Object(asked)) => SandboxSettings::named(asked),
             Some(_) => Err(serde::de::Error::custom("it is not an object")),
         }
     }

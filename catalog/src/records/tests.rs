@@ -9,7 +9,14 @@ fn key() -> Key {
 
 fn workspace() -> Workspace {
     let id = "demo".parse().unwrap();
-    Workspace { id, name: "Demo".into(), owner: "a@b.c".into(), archived: false, created_at_ms: 7 }
+    Workspace {
+        id,
+        name: "Demo".into(),
+        owner: "a@b.c".into(),
+        archived: false,
+        created_at_ms: 7,
+        sandbox: None,
+    }
 }
 
 #[test]
@@ -18,6 +25,32 @@ fn a_record_carries_its_format_version() {
     let stored: Value = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(stored["v"], 1);
     assert_eq!(decode::<Workspace>(&key(), &bytes).unwrap(), workspace());
+}
+
+#[test]
+fn a_workspace_from_before_it_had_a_sandbox_is_read_and_written_as_it_was() {
+    let old = r#"{"v":1,"id":"demo","name":"Demo","owner":"a@b.c","archived":false,"created_at_ms":7}"#;
+    let read = decode::<Workspace>(&key(), old.as_bytes()).unwrap();
+    assert_eq!(read, workspace());
+    assert_eq!(encode(&key(), &read).unwrap(), old.as_bytes());
+}
+
+#[test]
+fn a_sandbox_that_is_none_makes_no_workspace() {
+    let stored = |sandbox: &str| {
+        let text = format!(
+            r#"{{"v":1,"id":"demo","name":"Demo","owner":"a@b.c","created_at_ms":7,"sandbox":{sandbox}}}"#
+        );
+        decode::<Workspace>(&key(), text.as_bytes())
+    };
+    let bounded = stored(r#"{"memory":7,"network_max":"none"}"#).unwrap();
+    assert_eq!(bounded.sandbox.unwrap().network_max, Some(Reach::None));
+    assert_eq!(decode::<Workspace>(&key(), &encode(&key(), &bounded).unwrap()).unwrap(), bounded);
+    // what cannot be understood bounds nothing less: nobody goes on without it
+    for unknown in [r#"{"network_max":"moon"}"#, r#"{"invented_later":1}"#, "[]"] {
+        let error = stored(unknown).unwrap_err();
+        assert!(matches!(error, CatalogError::Malformed { .. }), "{unknown}: {error}");
+    }
 }
 
 #[test]

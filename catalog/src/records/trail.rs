@@ -26,6 +26,8 @@ pub enum Operation {
     UsersTokenDelete,
     #[serde(rename = "workspaces.create")]
     WorkspacesCreate,
+    #[serde(rename = "workspaces.update")]
+    WorkspacesUpdate,
 }
 
 /// The contract's `action_kind`.
@@ -95,7 +97,7 @@ impl Operation {
             Self::ScriptsCreate | Self::UsersCreate | Self::UsersTokenCreate | Self::WorkspacesCreate => {
                 ActionKind::Created
             }
-            Self::ScriptsUpdate => ActionKind::Updated,
+            Self::ScriptsUpdate | Self::WorkspacesUpdate => ActionKind::Updated,
             Self::ScriptsArchive | Self::UsersTokenDelete => ActionKind::Delete,
         }
     }

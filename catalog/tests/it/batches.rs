@@ -12,6 +12,7 @@ fn workspace(id: &str, name: &str) -> Workspace {
         owner: "a@b.c".into(),
         archived: false,
         created_at_ms: 1,
+        sandbox: None,
     }
 }
 

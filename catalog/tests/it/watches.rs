@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use catalog::{Catalog, CatalogError};
+use catalog::{Batch, Catalog, CatalogError, Expect, Workspace, WorkspaceSandbox};
 use serde_json::json;
 
 use crate::nats::{BOUND, Nats};
@@ -73,6 +73,37 @@ async fn nats_away_and_back() {
     becomes_current(&catalog, true).await;
     assert!(catalog.resolve(&demo(), &path("f/demo/nope")).await.unwrap().is_none());
     deploy(&catalog, script(&json!({"auto_parent": true, "content": "2"}))).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_bounds_others_is_not_read_from_a_table_that_was_left_behind() {
+    let mut nats = Nats::provisioned().await;
+    let writer = Catalog::open(nats.broker("auth-service").await, &[]);
+    let sandbox: Option<WorkspaceSandbox> = serde_json::from_str(r#"{"network_max":"none"}"#).unwrap();
+    let workspace = Workspace {
+        id: demo(),
+        name: "Demo".into(),
+        owner: "a@b.c".into(),
+        archived: false,
+        created_at_ms: 1,
+        sandbox,
+    };
+    let mut batch = Batch::new();
+    batch.put(workspace.key(), &workspace, Expect::Absent).unwrap();
+    writer.commit(&batch).await.unwrap();
+    let unwatched = writer.current_workspace(&demo()).await.unwrap().unwrap();
+    assert_eq!(unwatched.sandbox, sandbox, "from the store");
+
+    let catalog = gateway(nats.broker("gateway").await).await;
+    assert_eq!(catalog.current_workspace(&demo()).await.unwrap().unwrap().sandbox, sandbox);
+    nats.stop();
+    becomes_current(&catalog, false).await;
+    assert!(catalog.workspace(&demo()).await.unwrap().is_some(), "it is in the table");
+    let error = catalog.current_workspace(&demo()).await.unwrap_err();
+    assert!(matches!(error, CatalogError::Unavailable(_)), "{error}");
+    nats.start();
+    becomes_current(&catalog, true).await;
+    assert_eq!(catalog.current_workspace(&demo()).await.unwrap().unwrap().sandbox, sandbox);
 }
 
 #[tokio::test]

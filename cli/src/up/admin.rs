@@ -68,5 +68,6 @@ fn token(email: &str, bearer: &Bearer) -> Token {
         expires_at_ms: None,
         read_only: false,
         last_used_at_ms: None,
+        made_by_job: false,
     }
 }

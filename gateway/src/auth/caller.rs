@@ -27,6 +27,8 @@ pub(crate) struct Caller {
     pub(crate) workspace: WorkspaceId,
     pub(crate) rights: Rights,
     pub(crate) source: Source,
+    /// The token itself, for what auth-service does in the caller's name.
+    pub(crate) token: String,
 }
 
 impl FromRequestParts<App> for Account {
@@ -49,7 +51,7 @@ impl FromRequestParts<App> for Caller {
         still_good(app, &known).await?;
         let workspace = workspace_of(parts, app).await?;
         let rights = rights_in(app, &known, &workspace)?;
-        Ok(Self { known, workspace, rights, source: presented.source })
+        Ok(Self { known, workspace, rights, source: presented.source, token: presented.token })
     }
 }
 

@@ -4,14 +4,14 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use catalog::{Author, Head, IfUnchanged, NewScript, Script};
+use catalog::{Author, Head, IfUnchanged, NewScript, SandboxSettings, Script};
 use http::{HeaderMap, StatusCode};
 use proto::rights::Action;
 use proto::{Language, ScriptHash, ScriptPath};
 use serde_json::{Map, Value, json};
 
-use super::Tail;
 use super::jobs::asks;
+use super::{Tail, workspaces};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
@@ -61,7 +61,8 @@ pub(crate) async fn create(
     let new: NewScript = serde_json::from_slice(&body)
         .map_err(|error| ApiError::bad_request(format!("invalid script: {error}")))?;
     caller.may(Action::WriteScript(&new.path))?;
-    check_settings(&new)?;
+    let asked = check_settings(&new)?;
+    workspaces::allow(&app, &caller.workspace, &asked).await?;
     check_language(new.language, &app.config.languages)?;
     let if_unchanged =
         if asks(query.as_deref(), "skip_if_noop") { IfUnchanged::Skip } else { IfUnchanged::Deploy };
@@ -81,7 +82,8 @@ fn check_language(language: Language, runs: &[Language]) -> ApiResult<()> {
     )))
 }
 
-fn check_settings(new: &NewScript) -> ApiResult<()> {
+/// What the script asks of its sandbox, if its settings are such that it can be run.
+fn check_settings(new: &NewScript) -> ApiResult<SandboxSettings> {
     let unbuilt = NOT_BUILT.iter().find(|name| new.other.get(**name).is_some_and(|value| !is_default(value)));
     if let Some(name) = unbuilt {
         return Err(ApiError::bad_request(format!("the script setting `{name}` is not supported yet")));
@@ -91,12 +93,14 @@ fn check_settings(new: &NewScript) -> ApiResult<()> {
             "the script setting `lock` is not supported yet: dependencies are not installed",
         ));
     }
-    new.sandbox().map_err(|error| ApiError::bad_request(format!("the script setting `sandbox`: {error}")))?;
+    let sandbox = new.sandbox();
+    let asked =
+        sandbox.map_err(|error| ApiError::bad_request(format!("the script setting `sandbox`: {error}")))?;
     match new.timeout {
         Some(seconds) if seconds <= 0 => {
             Err(ApiError::bad_request(format!("timeout: {seconds} is not a number of seconds")))
         }
-        _ => Ok(()),
+        _ => Ok(asked),
     }
 }
 

@@ -163,6 +163,18 @@ pub struct RevokeTokenRequest {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RevokeTokenReply {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EditSandboxRequest {
+    #[prost(message, optional, tag = "1")]
+    pub caller: ::core::option::Option<Credential>,
+    #[prost(string, tag = "2")]
+    pub workspace: ::prost::alloc::string::String,
+    /// The settings as JSON, in the form they are stored in; empty: none.
+    #[prost(string, tag = "3")]
+    pub sandbox: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EditSandboxReply {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct IssueJobTokenRequest {
     #[prost(message, optional, tag = "1")]
     pub grant: ::core::option::Option<SignedGrant>,
@@ -185,6 +197,10 @@ pub struct IssueJobTokenReply {
     pub token: ::prost::alloc::string::String,
     #[prost(int64, tag = "2")]
     pub expires_at_ms: i64,
+    /// What the workspace asks of the script's sandbox at this moment, as JSON in
+    /// the form it is stored in; empty: nothing.
+    #[prost(string, tag = "3")]
+    pub sandbox: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
 pub mod auth_client {
@@ -375,6 +391,32 @@ pub mod auth_client {
                 .insert(GrpcMethod::new("hookmill.auth.v1.Auth", "RevokeToken"));
             self.inner.unary(req, path, codec).await
         }
+        /// Changes what a workspace asks of the sandboxes of its scripts. What a job's
+        /// token, or a token made with one, asks for is PERMISSION_DENIED.
+        pub async fn edit_sandbox(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EditSandboxRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EditSandboxReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/hookmill.auth.v1.Auth/EditSandbox",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("hookmill.auth.v1.Auth", "EditSandbox"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Workers only: exchanges a grant for the token of one attempt of one job.
         pub async fn issue_job_token(
             &mut self,
@@ -440,6 +482,15 @@ pub mod auth_server {
             request: tonic::Request<super::RevokeTokenRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RevokeTokenReply>,
+            tonic::Status,
+        >;
+        /// Changes what a workspace asks of the sandboxes of its scripts. What a job's
+        /// token, or a token made with one, asks for is PERMISSION_DENIED.
+        async fn edit_sandbox(
+            &self,
+            request: tonic::Request<super::EditSandboxRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EditSandboxReply>,
             tonic::Status,
         >;
         /// Workers only: exchanges a grant for the token of one attempt of one job.
@@ -684,6 +735,49 @@ pub mod auth_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/hookmill.auth.v1.Auth/EditSandbox" => {
+                    #[allow(non_camel_case_types)]
+                    struct EditSandboxSvc<T: Auth>(pub Arc<T>);
+                    impl<T: Auth> tonic::server::UnaryService<super::EditSandboxRequest>
+                    for EditSandboxSvc<T> {
+                        type Response = super::EditSandboxReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EditSandboxRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Auth>::edit_sandbox(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EditSandboxSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

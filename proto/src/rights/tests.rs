@@ -56,6 +56,28 @@ fn read_only_tokens_change_nothing() {
 }
 
 #[test]
+fn members_read_the_workspace_and_admins_change_it() {
+    let read_only = Rights { read_only: true, ..admin(&[]) };
+    // (who, reads, changes)
+    let table = [
+        (member(&[]), true, false),
+        (Rights { is_operator: true, ..member(&[]) }, true, false),
+        (admin(&[]), true, true),
+        (read_only, true, false),
+        (admin(&["workspaces:write"]), true, true),
+        (admin(&["workspaces:read"]), true, false),
+        (member(&["workspaces:write"]), true, false),
+        (admin(&["jobs:run", "scripts:write"]), false, false),
+    ];
+    for (rights, reads, changes) in table {
+        assert_eq!(rights.permits(Action::ReadWorkspace).is_ok(), reads, "{rights:?}");
+        assert_eq!(rights.permits(Action::WriteWorkspace).is_ok(), changes, "{rights:?}");
+    }
+    let refusal = member(&[]).permits(Action::WriteWorkspace).unwrap_err();
+    assert_eq!(refusal.message, "Require Admin privileges for the settings of the workspace");
+}
+
+#[test]
 fn scopes_narrow_runs() {
     // (scope, runs f/demo/x, runs f/other/y)
     let table = [

@@ -1,6 +1,8 @@
 //! Scripts in their sandbox, in the whole system: what is out of their reach, what they may ask for, and
 //! that every job says how strongly it was confined.
 
+mod workspace;
+
 use serde_json::{Value, json};
 use system_tests::{Client, System};
 

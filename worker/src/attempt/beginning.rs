@@ -7,7 +7,7 @@
 use job_queue::{Job, StartAnswer, StartRequest};
 use uuid::Uuid;
 
-use super::preparation::{Plan, Preparation, plan, ready, refused, token};
+use super::preparation::{Plan, Preparation, issued, plan, ready, refused};
 use crate::execute::{Invocation, JobError, Prepared};
 use crate::keeper::Keeper;
 use crate::patience::{GaveUp, Transient, ask};
@@ -33,8 +33,8 @@ pub(super) async fn begin(worker: &Worker, keeper: &Keeper, job: &Job, guess: u3
     if worker.tokens.answers() {
         at_once(worker, keeper, job, guess, plan, files).await
     } else {
-        let (token, files) = tokio::join!(token(worker, keeper, job, guess, plan.limits.timeout), files);
-        in_order(worker, keeper, job, ready(plan, files, token?)).await
+        let (issued, files) = tokio::join!(issued(worker, keeper, job, guess, plan.timeout), files);
+        in_order(worker, keeper, job, ready(worker, plan, files, issued?)).await
     }
 }
 
@@ -64,19 +64,19 @@ async fn at_once(
     files: impl Future<Output = Result<Prepared, JobError>>,
 ) -> Option<Begun> {
     let nonce = nonce();
-    let issued = worker.tokens.issue(job, guess, plan.limits.timeout);
-    let (issued, answer, files) = tokio::join!(issued, start(worker, keeper, job, &nonce), files);
+    let issuing = worker.tokens.issue(job, guess, plan.timeout);
+    let (outcome, answer, files) = tokio::join!(issuing, start(worker, keeper, job, &nonce), files);
     let answer = answer?;
-    match (issued, &answer) {
+    match (outcome, &answer) {
         (Err(status), StartAnswer::Run { attempt, .. }) if status.is_transient() => {
             tracing::warn!(error = %status, "waiting for auth-service, without an attempt");
             undo(worker, keeper, job, *attempt, &nonce).await?;
-            let token = token(worker, keeper, job, guess, plan.limits.timeout).await?;
-            in_order(worker, keeper, job, ready(plan, files, token)).await
+            let issued = issued(worker, keeper, job, guess, plan.timeout).await?;
+            in_order(worker, keeper, job, ready(worker, plan, files, issued)).await
         }
-        (issued, _) => {
-            let token = issued.map_err(|status| refused(&status));
-            Some(Begun { answer, preparation: ready(plan, files, token) })
+        (outcome, _) => {
+            let issued = outcome.map_err(|status| refused(&status));
+            Some(Begun { answer, preparation: ready(worker, plan, files, issued) })
         }
     }
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use catalog::Script;
+use catalog::{SandboxSettings, Script};
 use job_queue::Job;
+use sandbox::Network;
 
 use crate::execute::{Invocation, JobError, Limits, Prepared};
+use crate::job_token::Issued;
 use crate::keeper::Keeper;
 use crate::patience::{GaveUp, ask};
 use crate::serve::Worker;
@@ -27,7 +29,9 @@ pub(super) type Preparation = Result<Ready, JobError>;
 /// What is to run, before anything was made for it.
 pub(super) struct Plan {
     script: Arc<Script>,
-    pub(super) limits: Limits,
+    /// What the script itself asks of its sandbox.
+    asked: SandboxSettings,
+    pub(super) timeout: Duration,
 }
 
 /// The version and its arguments. None when the job is not ours any more.
@@ -49,22 +53,28 @@ pub(super) async fn plan(
         Ok(args) => args,
         Err(error) => return Some(Err(error)),
     };
-    let limits = match limits(worker, &script) {
-        Ok(limits) => limits,
-        Err(error) => return Some(Err(error)),
+    let asked = match script.script.sandbox() {
+        Ok(asked) => asked,
+        Err(error) => return Some(Err(cannot_run(&format!("its setting sandbox: {error}")))),
     };
-    let invocation = invocation(job, &script, args, limits);
-    Some(Ok((Plan { script, limits }, invocation)))
+    let timeout = timeout(worker, &script);
+    let invocation = invocation(job, &script, args, timeout);
+    Some(Ok((Plan { script, asked, timeout }, invocation)))
 }
 
-/// All of it together.
+/// All of it together: what the script may use is known only with its workspace's word.
 pub(super) fn ready(
+    worker: &Worker,
     plan: Plan,
     files: Result<Prepared, JobError>,
-    token: Result<String, JobError>,
+    issued: Result<Issued, JobError>,
 ) -> Preparation {
-    let Plan { script, limits } = plan;
-    Ok(Ready { script, token: token?, files: files?, limits })
+    let Plan { script, asked, timeout } = plan;
+    let Issued { token, sandbox } = issued?;
+    let granted = worker.config.sandbox.granted_within(&sandbox, &asked);
+    let (kernel, network) = granted.map_err(|why| cannot_run(&why))?;
+    let limits = Limits { timeout, kernel, network, ..Limits::default() };
+    Ok(Ready { script, token, files: files?.within(limits), limits })
 }
 
 /// The attempt was guessed from NATS's count, which is not ours: when it was another, the
@@ -78,24 +88,24 @@ pub(super) async fn retoken(
 ) -> Option<Preparation> {
     match preparation {
         Ok(ready) if guess != attempt => {
-            let token = token(worker, keeper, job, attempt, ready.limits.timeout).await?;
-            Some(token.map(|token| Ready { token, ..ready }))
+            let issued = issued(worker, keeper, job, attempt, ready.limits.timeout).await?;
+            Some(issued.map(|Issued { token, .. }| Ready { token, ..ready }))
         }
         other => Some(other),
     }
 }
 
 /// Asks for as long as the job is ours.
-pub(super) async fn token(
+pub(super) async fn issued(
     worker: &Worker,
     keeper: &Keeper,
     job: &Job,
     attempt: u32,
     timeout: Duration,
-) -> Option<Result<String, JobError>> {
+) -> Option<Result<Issued, JobError>> {
     let issued = ask(keeper, "auth-service", || worker.tokens.issue(job, attempt, timeout)).await;
     match issued {
-        Ok(token) => Some(Ok(token)),
+        Ok(issued) => Some(Ok(issued)),
         Err(GaveUp::NotOurs) => None,
         Err(GaveUp::Failed(status)) => Some(Err(refused(&status))),
     }
@@ -119,23 +129,20 @@ fn cannot_run(why: &str) -> JobError {
     JobError::new("ExecutionErr", why)
 }
 
-fn invocation(job: &Job, script: &Script, args: Bytes, limits: Limits) -> Invocation {
+/// Its limits are not known yet; until they are it reaches nobody.
+fn invocation(job: &Job, script: &Script, args: Bytes, timeout: Duration) -> Invocation {
     Invocation {
         job_id: job.id,
         language: job.language,
         content: script.script.content.as_str().into(),
         path: job.path.to_string(),
         args,
-        limits,
+        limits: Limits { timeout, network: Network::None, ..Limits::default() },
     }
 }
 
-/// What the script may use, or why this worker does not give it what it asks for.
-fn limits(worker: &Worker, script: &Script) -> Result<Limits, JobError> {
+/// How long the script may run: as it says, up to the most of this worker.
+fn timeout(worker: &Worker, script: &Script) -> Duration {
     let own = script.script.timeout.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
-    let timeout = own.unwrap_or(worker.config.timeout_default).min(worker.config.timeout_max);
-    let asked =
-        script.script.sandbox().map_err(|error| cannot_run(&format!("its setting sandbox: {error}")))?;
-    let (kernel, network) = worker.config.sandbox.granted(&asked).map_err(|why| cannot_run(&why))?;
-    Ok(Limits { timeout, kernel, network, ..Limits::default() })
+    own.unwrap_or(worker.config.timeout_default).min(worker.config.timeout_max)
 }

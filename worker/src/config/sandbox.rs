@@ -1,14 +1,17 @@
 //! How scripts are confined, and what each may use.
 
+mod workspace;
+
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 
-use catalog::{Reach, SandboxSettings};
+use catalog::SandboxSettings;
 use ipnet::IpNet;
 use lifecycle::Values;
 use sandbox::{Level, Limits, Network};
 use uplink::MAX_RESOLVERS;
 
+use self::workspace::network_of;
 use crate::execute::Isolation;
 
 /// Ports of the services that scripts of the world talk to. Where Landlock alone guards the network it can
@@ -91,23 +94,18 @@ impl Sandbox {
 }
 
 impl Sandbox {
-    /// What a script is granted that asks for this; or why not.
-    pub(crate) fn granted(&self, asked: &SandboxSettings) -> Result<(Limits, Network), String> {
-        let network = match asked.network {
-            None => self.network,
-            Some(Reach::None) => Network::None,
-            Some(Reach::Internet) => Network::Internet,
-            Some(Reach::Host) => Network::Host,
-        };
+    /// What this worker grants to whoever asks for this; or why not.
+    fn granted(&self, asked: &SandboxSettings) -> Result<(Limits, Network), String> {
+        let network = asked.network.map_or(self.network, network_of);
         if network > self.network_max {
             let most = self.network_max;
             return Err(format!(
-                "it asks for the network {network}, this worker gives {most} at most (network-max)"
+                "asks for the network {network}, this worker gives {most} at most (network-max)"
             ));
         }
         let (own, most) = (&self.limits, &self.limits_max);
         if let Some(asked) = asked.memory.filter(|asked| asked.get() < MIN_MEMORY) {
-            return Err(format!("it asks for memory {asked}, nothing starts with less than {MIN_MEMORY}"));
+            return Err(format!("asks for memory {asked}, nothing starts with less than {MIN_MEMORY}"));
         }
         let limits = Limits {
             memory: within("memory", asked.memory, own.memory, most.memory)?,
@@ -125,7 +123,7 @@ fn within(name: &str, asked: Option<NonZeroU64>, own: u64, most: u64) -> Result<
     match asked.map(NonZeroU64::get) {
         None => Ok(own),
         Some(asked) if asked <= most => Ok(asked),
-        Some(asked) => Err(format!("it asks for {name} {asked}, this worker gives {most} at most")),
+        Some(asked) => Err(format!("asks for {name} {asked}, this worker gives {most} at most")),
     }
 }
 

@@ -13,7 +13,7 @@ use uplink::Rules;
 
 use super::failure::JobError;
 use super::folder::{JobFolder, clean_work_dir, lock_work_dir};
-use super::invocation::{Invocation, Outcome, Surroundings, Verdict};
+use super::invocation::{Invocation, Limits, Outcome, Surroundings, Verdict};
 use super::kill::Kill;
 use super::limits::explain;
 use super::log::{LogPump, LogSink, Seen};
@@ -108,6 +108,14 @@ pub struct Prepared {
     runtime: Arc<dyn Runtime>,
     plan: Plan,
     pad: Pad,
+}
+
+impl Prepared {
+    /// The same, within these limits.
+    pub(crate) fn within(mut self, limits: Limits) -> Self {
+        self.invocation.limits = limits;
+        self
+    }
 }
 
 /// What is needed of it once it runs.

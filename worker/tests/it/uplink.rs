@@ -5,7 +5,6 @@ mod services;
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
 use proto::Language::Python3;
 use sandbox::{Level, Network};
@@ -117,7 +116,7 @@ def by_udp(host, port, data=b'hello', timeout=20):
 #[tokio::test]
 #[ignore = "started by the tests above, on a machine of its own"]
 async fn inside() {
-    let machine = Arc::new(machine().await);
+    let machine = machine().await;
     the_world_is_reached(&machine).await;
     what_is_not_there_is_said_as_ever(&machine).await;
     what_lies_beside_us_is_not(&machine).await;

@@ -98,6 +98,7 @@ const TABLE: &[Row] = &[
             "PUB $KV.CATALOG.token._.x",
             "PUB $KV.CATALOG.account._.x",
             "PUB $KV.CATALOG.user.main.x",
+            "PUB $KV.CATALOG.workspace._.x",
             "PUB $KV.CATALOG.revoked._.x",
             "PUB $KV.CATALOG.audit._.x",
             "PUB $JS.API.DIRECT.GET.KV_CATALOG.$KV.CATALOG.token._.x",
@@ -155,6 +156,9 @@ const TABLE: &[Row] = &[
             "PUB $KV.CATALOG.audit.main.x",
             "PUB $JS.API.DIRECT.GET.KV_CATALOG.$KV.CATALOG.token._.x",
             "PUB $JS.API.DIRECT.GET.KV_CATALOG.$KV.CATALOG.user.main.x",
+            // what bounds a job comes with its token
+            "PUB $JS.API.DIRECT.GET.KV_CATALOG.$KV.CATALOG.workspace._.x",
+            "PUB $JS.API.CONSUMER.CREATE.KV_CATALOG.w.$KV.CATALOG.workspace.>",
             "PUB $JS.API.DIRECT.GET.KV_CATALOG.$KV.CATALOG.audit.main.x",
             "PUB $JS.API.CONSUMER.CREATE.KV_CATALOG.w.$KV.CATALOG.token.>",
             "PUB $JS.API.CONSUMER.CREATE.KV_CATALOG.w.$KV.CATALOG.account.>",
