@@ -173,7 +173,7 @@ impl Services<'_> {
         worker.set("base-url", base_url);
         worker.set("base-internal-url", base_url);
         worker.set("work-dir", &path(&self.folder.join(format!("work-{number}"))));
-        worker.set("internet-ports", &self.hub.port().to_string());
+        worker.set("loopback-ports", &self.hub.port().to_string());
         worker.set("deno", &path(&tools::find("deno").unwrap_or_else(|missing| panic!("{missing}"))));
         let sdk = tools::python_sdk().expect("Windmill's Python client is there: run `make test`");
         worker.set("python-path", &path(&sdk));

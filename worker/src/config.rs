@@ -129,9 +129,11 @@ impl Config {
         let api = place(&self.base_internal_url);
         let served = |port: &u16| services.iter().any(|service| service.port == *port);
         let internet = self.sandbox.internet_ports.iter().copied().filter(|port| !served(port));
-        let ports = internet.chain(api.as_ref().map(|api| api.port)).collect();
+        let loopback = self.sandbox.loopback_ports.clone();
+        let ports =
+            internet.chain(api.as_ref().map(|api| api.port)).chain(loopback.iter().copied()).collect();
         let (allowed, resolvers) = (self.sandbox.internet_allow.clone(), self.sandbox.resolvers.clone());
-        Surrounding { ports, allowed, api, services, resolvers }
+        Surrounding { ports, allowed, api, loopback, services, resolvers }
     }
 }
 

@@ -6,9 +6,14 @@ use rustix::thread::{
     set_capabilities,
 };
 
-/// What a launcher needs in its namespaces: to mount, and to lay a cable and read what comes out of it.
-const NEEDED: [CapabilitySet; 3] =
-    [CapabilitySet::SYS_ADMIN, CapabilitySet::NET_ADMIN, CapabilitySet::NET_RAW];
+/// What a launcher needs in its namespaces: to mount, to lay a cable and hear what comes out of it, and to listen
+/// at any port of its own.
+const NEEDED: [CapabilitySet; 4] = [
+    CapabilitySet::SYS_ADMIN,
+    CapabilitySet::NET_ADMIN,
+    CapabilitySet::NET_RAW,
+    CapabilitySet::NET_BIND_SERVICE,
+];
 
 /// Keeps what is needed over an exec, which takes everything from a user that is not root.
 pub(crate) fn keep_over_exec() -> io::Result<()> {

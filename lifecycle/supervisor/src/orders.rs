@@ -17,7 +17,7 @@ use super::wire::receive;
 
 /// Descriptors that come with one message at most: standard output, and standard error if it is apart; the end
 /// of a cable, and doors.
-pub const MAX_DESCRIPTORS: usize = 8;
+pub const MAX_DESCRIPTORS: usize = 40;
 
 /// Blocks until a message has come, and the pipes with it in the order in which they were sent; `None`
 /// at the end of the stream.

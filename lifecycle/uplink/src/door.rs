@@ -1,4 +1,4 @@
-//! Doors: ports of the command's own loopback that lead to the API on ours.
+//! Doors: ports of the command's own loopback that lead to ours.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -18,5 +18,5 @@ mod rules;
 mod source;
 
 pub use engine::Uplink;
-pub use rules::{Api, FIRST_RESOLVER, MAX_RESOLVERS, Rules};
+pub use rules::{FIRST_RESOLVER, MAX_RESOLVERS, Rules};
 pub use source::SOURCE;

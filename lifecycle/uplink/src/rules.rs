@@ -59,10 +59,6 @@ const fn v6(address: u128, prefix: u8) -> IpNet {
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from_bits(address), prefix))
 }
 
-/// An address of the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Api(pub SocketAddr);
-
 /// Whom one command reaches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rules {
@@ -70,8 +66,9 @@ pub struct Rules {
     pub allowed: Vec<IpNet>,
     /// The services beside us: not even if their network is allowed.
     pub refused: Vec<IpAddr>,
-    /// The API, wherever it is. One on the loopback is reached through a door, at the same address and port.
-    pub api: Vec<Api>,
+    /// What is reached wherever it is: the API, and what else the machine lets commands have. What is on the
+    /// loopback is reached through a door, at the same port.
+    pub open: Vec<SocketAddr>,
     /// The machine's name servers, the first of which are seen at [`FIRST_RESOLVER`] and after.
     pub resolvers: Vec<IpAddr>,
 }
@@ -88,10 +85,9 @@ impl Rules {
         allowed.then_some(to)
     }
 
-    /// The address of the API on the loopback that a door of this port stands for.
+    /// The address on our loopback that a door of this port stands for.
     pub(crate) fn behind_door(&self, port: u16) -> Option<SocketAddr> {
-        let mut loopback = self.api.iter().map(|api| api.0).filter(|api| api.ip().is_loopback());
-        loopback.find(|api| api.port() == port)
+        self.open.iter().copied().find(|open| open.ip().is_loopback() && open.port() == port)
     }
 
     fn resolver(&self, seen: IpAddr) -> Option<IpAddr> {
@@ -106,7 +102,7 @@ impl Rules {
         if within(&NEVER) {
             return false;
         }
-        if self.api.contains(&Api(SocketAddr::new(ip, port))) {
+        if self.open.contains(&SocketAddr::new(ip, port)) {
             return true;
         }
         if self.refused.contains(&ip) {

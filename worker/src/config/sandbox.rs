@@ -26,6 +26,9 @@ const INTERNET_PORTS: &str = "20,21,22,25,53,80,110,143,389,443,465,563,587,636,
 /// An interpreter and its launcher need this much memory, in bytes.
 const MIN_MEMORY: u64 = 32 << 20;
 
+/// Each is a socket, or two, of every launcher.
+const MAX_DOORS: usize = 16;
+
 /// A limit on ports: each is a rule of its own in the kernel, for every script.
 const MAX_PORTS: usize = 1000;
 
@@ -46,6 +49,8 @@ pub struct Sandbox {
     pub internet_ports: Vec<u16>,
     /// Private networks that belong to the network `internet`, where scripts have a network of their own.
     pub internet_allow: Vec<IpNet>,
+    /// Ports of the worker's own loopback that scripts reach, at theirs if they have a network of their own.
+    pub loopback_ports: Vec<u16>,
     /// Name servers that scripts with a network of their own ask; the machine's if there are none.
     pub resolvers: Vec<IpAddr>,
 }
@@ -79,15 +84,18 @@ impl Sandbox {
         let resolvers_help = "name servers that scripts ask instead of the machine's, three at most";
         let resolvers: Vec<IpAddr> = v.list("internet-resolvers", "", resolvers_help);
         v.check(resolvers.len() <= MAX_RESOLVERS, "internet-resolvers names more than three");
-        let ports = internet_ports;
+        let loopback_help = "ports of this machine's loopback that scripts reach on their own";
+        let loopback_ports: Vec<u16> = v.list("loopback-ports", "", loopback_help);
+        v.check(loopback_ports.len() <= MAX_DOORS, "loopback-ports names more than 16");
         Self {
             isolation,
             limits,
             limits_max,
             network,
             network_max,
-            internet_ports: ports,
+            internet_ports,
             internet_allow,
+            loopback_ports,
             resolvers,
         }
     }
@@ -176,6 +184,7 @@ mod tests {
             network_max: Network::Internet,
             internet_ports: Vec::new(),
             internet_allow: Vec::new(),
+            loopback_ports: Vec::new(),
             resolvers: Vec::new(),
         };
         let granted = |text: &str| sandbox.granted(&serde_json::from_str(text).unwrap());

@@ -1,14 +1,14 @@
 //! What lies around a worker: the API, which scripts call back, and the services that they must not reach.
 //! Names are looked up again from time to time, so that a script that starts knows where the API is now.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use sandbox::Link;
-use uplink::{Api, FIRST_RESOLVER, MAX_RESOLVERS, Rules};
+use uplink::{FIRST_RESOLVER, MAX_RESOLVERS, Rules};
 
 /// What was looked up is looked up again by the first job after this long, which does not wait for it.
 const FRESH: Duration = Duration::from_secs(30);
@@ -40,6 +40,8 @@ pub struct Surrounding {
     pub allowed: Vec<IpNet>,
     /// The API, which they reach wherever it is.
     pub api: Option<Place>,
+    /// Ports of the worker's loopback that they reach on their own.
+    pub loopback: Vec<u16>,
     /// Services whose hosts they do not reach, even if they are in a network that is allowed.
     pub services: Vec<Place>,
     /// Name servers that scripts with a network of their own ask; the machine's if there are none.
@@ -106,11 +108,11 @@ impl Neighbourhood {
         Ok(Link { doors: self.doors(), resolver: Some(resolver), ipv6: ipv6.is_ok() })
     }
 
-    /// Where the API is on the loopback, that of a script leads to it.
+    /// Where something open is on the loopback, that of a script leads to it.
     fn doors(&self) -> Vec<u16> {
         let rules = self.0.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        let loopback = rules.0.api.iter().filter(|api| api.0.ip().is_loopback());
-        let mut doors: Vec<u16> = loopback.map(|api| api.0.port()).collect();
+        let loopback = rules.0.open.iter().filter(|open| open.ip().is_loopback());
+        let mut doors: Vec<u16> = loopback.map(SocketAddr::port).collect();
         doors.sort_unstable();
         doors.dedup();
         doors
@@ -119,27 +121,26 @@ impl Neighbourhood {
 
 impl Known {
     async fn look(&self) {
-        let mut rules = Rules {
-            allowed: self.surrounding.allowed.clone(),
-            refused: Vec::new(),
-            api: Vec::new(),
-            resolvers: self.resolvers.clone(),
-        };
+        let mut refused = Vec::new();
         for service in &self.surrounding.services {
-            rules.refused.extend(addresses(service).await.iter().map(SocketAddr::ip));
+            refused.extend(addresses(service).await.iter().map(SocketAddr::ip));
         }
-        if let Some(api) = &self.surrounding.api {
-            rules.api.extend(addresses(api).await.into_iter().map(Api));
-        }
+        let mut open = match &self.surrounding.api {
+            Some(api) => addresses(api).await,
+            None => Vec::new(),
+        };
         let mut known = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        if rules.api.is_empty() {
-            // a name server that is away does not move the API
-            rules.api.clone_from(&known.0.api);
+        // a name server that is away moves nobody
+        if open.is_empty() {
+            open.clone_from(&known.0.open);
         }
-        if rules.refused.is_empty() {
-            rules.refused.clone_from(&known.0.refused);
+        if refused.is_empty() {
+            refused.clone_from(&known.0.refused);
         }
-        *known = (rules, Instant::now());
+        let loopback = self.surrounding.loopback.iter();
+        open.extend(loopback.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, *port))));
+        let (allowed, resolvers) = (self.surrounding.allowed.clone(), self.resolvers.clone());
+        *known = (Rules { allowed, refused, open, resolvers }, Instant::now());
     }
 }
 
@@ -165,7 +166,7 @@ fn name_servers(text: &str) -> Vec<IpAddr> {
 /// The same file with the servers where a script sees them.
 fn seen_resolvers(text: &str, count: usize) -> String {
     let others = text.lines().filter(|line| !line.trim().starts_with("nameserver"));
-    let seen = (0..).take(count).map(|at| std::net::Ipv4Addr::from_bits(FIRST_RESOLVER.to_bits() + at));
+    let seen = (0..).take(count).map(|at| Ipv4Addr::from_bits(FIRST_RESOLVER.to_bits() + at));
     let seen = seen.map(|server| format!("nameserver {server}"));
     others.map(str::to_owned).chain(seen).map(|line| line + "\n").collect()
 }
@@ -188,18 +189,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_api_on_the_loopback_has_a_door() {
+    async fn what_is_open_on_the_loopback_has_a_door() {
         let place = |host: &str, port| Place { host: host.to_owned(), port };
         let surrounding = Surrounding {
             api: Some(place("127.0.0.1", 8000)),
+            loopback: vec![5432],
             services: vec![place("10.0.0.7", 4222), place("::1", 6379)],
             ..Surrounding::default()
         };
         let neighbourhood = Neighbourhood::explore(surrounding).await;
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(neighbourhood.link(folder.path()).unwrap().doors, [8000]);
+        assert_eq!(neighbourhood.link(folder.path()).unwrap().doors, [5432, 8000]);
         let rules = neighbourhood.rules().await;
         assert_eq!(rules.refused, ["10.0.0.7", "::1"].map(|host| host.parse::<IpAddr>().unwrap()));
-        assert_eq!(rules.api, [Api("127.0.0.1:8000".parse().unwrap())]);
+        let open = ["127.0.0.1:8000", "127.0.0.1:5432"].map(|open| open.parse::<SocketAddr>().unwrap());
+        assert_eq!(rules.open, open);
     }
 }

@@ -56,11 +56,12 @@ struct Machine {
     world: Echo,
     world_v6: Echo,
     api: Echo,
+    sidecar: Echo,
     beside: Vec<Echo>,
 }
 
 async fn machine() -> Machine {
-    let [world, world_v6, api] = [WORLD, WORLD_V6, "127.0.0.1"].map(echo);
+    let [world, world_v6, api, sidecar] = [WORLD, WORLD_V6, "127.0.0.1", "127.0.0.1"].map(echo);
     let beside = [OURS, PRIVATE, SERVICE, "127.0.0.1"].map(echo).into();
     name_server(WORLD, [203, 0, 113, 7]);
     let place = |at: &Echo| Place { host: at.at.ip().to_string(), port: at.at.port() };
@@ -69,6 +70,7 @@ async fn machine() -> Machine {
         ports: Vec::new(),
         allowed: ["203.0.113.7/32", "2001:db8::/32", "203.0.113.9/32"].map(|net| net.parse().unwrap()).into(),
         api: Some(place(&api)),
+        loopback: vec![sidecar.at.port()],
         services: vec![Place { host: SERVICE.to_owned(), port: 4222 }],
         resolvers: vec![WORLD.parse().unwrap()],
     };
@@ -77,7 +79,7 @@ async fn machine() -> Machine {
     let config = Config { surrounding, isolation, ..config(work.path()) };
     let executor = Executor::new(&config, host()).await.unwrap();
     assert_eq!(executor.shortfall(), None);
-    Machine { bench: Bench { executor, work }, world, world_v6, api, beside }
+    Machine { bench: Bench { executor, work }, world, world_v6, api, sidecar, beside }
 }
 
 impl Machine {
@@ -120,7 +122,7 @@ async fn inside() {
     the_world_is_reached(&machine).await;
     what_is_not_there_is_said_as_ever(&machine).await;
     what_lies_beside_us_is_not(&machine).await;
-    the_loopback_is_ones_own_but_for_the_api(&machine).await;
+    the_loopback_is_ones_own_but_for_its_doors(&machine).await;
     names_are_found(&machine).await;
     many_connections_are_bounded(&machine).await;
     connections_end_with_their_job(&machine).await;
@@ -170,9 +172,9 @@ def main(places):
     assert!(all.len() == 12 && all.values().all(|said| said == "EHOSTUNREACH"), "{out:#}");
 }
 
-async fn the_loopback_is_ones_own_but_for_the_api(machine: &Machine) {
+async fn the_loopback_is_ones_own_but_for_its_doors(machine: &Machine) {
     let script = r"
-def main(api, other):
+def main(api, sidecar, other):
     with socket.create_server(('127.0.0.1', 0)) as own:
         back = []
         def serve():
@@ -183,11 +185,13 @@ def main(api, other):
         t.join()
     data = os.urandom(3_000_000)
     return [mine, said(lambda: by_tcp('127.0.0.1', api, data)), said(lambda: by_tcp('localhost', api)),
+            said(lambda: by_tcp('localhost', sidecar)),
             said(lambda: by_tcp('127.0.0.1', other)), said(lambda: by_udp('127.0.0.1', api))]
 ";
     let other = machine.beside.iter().find(|echo| echo.at.ip().is_loopback()).unwrap().at.port();
-    let out = machine.internet(script, json!({"api": machine.api.at.port(), "other": other})).await;
-    assert_eq!(out, json!(["same", "same", "same", "ECONNREFUSED", "ECONNREFUSED"]));
+    let (api, sidecar) = (machine.api.at.port(), machine.sidecar.at.port());
+    let out = machine.internet(script, json!({"api": api, "sidecar": sidecar, "other": other})).await;
+    assert_eq!(out, json!(["same", "same", "same", "same", "ECONNREFUSED", "ECONNREFUSED"]));
 }
 
 async fn names_are_found(machine: &Machine) {

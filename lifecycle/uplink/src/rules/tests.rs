@@ -5,7 +5,7 @@ fn rules() -> Rules {
     Rules {
         allowed: vec!["10.1.0.0/16".parse().unwrap()],
         refused: vec![address("10.1.0.9"), address("203.0.113.9")],
-        api: vec![Api("10.2.0.1:8000".parse().unwrap()), Api("127.0.0.1:8000".parse().unwrap())],
+        open: vec!["10.2.0.1:8000".parse().unwrap(), "127.0.0.1:8000".parse().unwrap()],
         resolvers: vec![address("127.0.0.53"), address("10.96.0.10")],
     }
 }
@@ -76,7 +76,7 @@ fn name_servers_are_seen_one_after_the_other_and_answer_at_one_port() {
 }
 
 #[test]
-fn a_door_leads_to_the_api_alone() {
+fn a_door_leads_to_what_is_open_alone() {
     assert_eq!(rules().behind_door(8000), Some("127.0.0.1:8000".parse().unwrap()));
     assert_eq!(rules().behind_door(8001), None);
 }

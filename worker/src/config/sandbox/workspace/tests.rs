@@ -13,6 +13,7 @@ fn worker((network, network_max): (Network, Network)) -> Sandbox {
         network_max,
         internet_ports: Vec::new(),
         internet_allow: Vec::new(),
+        loopback_ports: Vec::new(),
         resolvers: Vec::new(),
     }
 }
