@@ -140,7 +140,7 @@ impl Place {
             Some(Level::Namespaces) => PathBuf::from(sandbox::SEEN_FOLDER),
             Some(level) => self.folder.join(level.as_str()),
         };
-        let granted = Grant { limits: Limits::default(), network: Network::Internet };
+        let granted = Grant { limits: Limits::default(), neighbours: 512, network: Network::Internet };
         Spec {
             program: PathBuf::from(PROGRAM),
             args: Vec::new(),
