@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use lifecycle::supervisor::{Host, Kind, Output, Spare, Spec, Streams};
-use sandbox::{Confinement, Grant, Level, Limits, Network, User, Users};
+use sandbox::{Confinement, Grant, Level, Limits, Link, Network, User, Users};
 use serde::Serialize;
+use uplink::Rules;
 
 use crate::stats::Spread;
 
@@ -131,7 +132,7 @@ impl Place {
             cgroup: sandbox::Cgroup::default(),
             network: Network::Internet,
             ports: (1..=100).collect(),
-            link: None,
+            link: Some(Link::default()),
         })
     }
 
@@ -141,7 +142,7 @@ impl Place {
             Some(Level::Namespaces) => PathBuf::from(sandbox::SEEN_FOLDER),
             Some(level) => self.folder.join(level.as_str()),
         };
-        let granted = Grant { limits: Limits::default(), network: Network::Internet };
+        let granted = Grant { limits: Limits::default(), neighbours: 512, network: Network::Internet };
         Spec {
             program: PathBuf::from(PROGRAM),
             args: Vec::new(),
@@ -150,7 +151,7 @@ impl Place {
             kind: Kind::Script,
             output: Output::Log(Streams::Merged),
             grant: level.map(|_| granted),
-            rules: None,
+            rules: Some(Rules::default()),
         }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! [`intercept`] is the first line of `main`; [`Host`] is the side that asks.
 
+mod graveyard;
 mod handover;
 mod host;
 mod program;

@@ -48,6 +48,9 @@ impl Confinement {
 pub struct Grant {
     /// Its bounds.
     pub limits: Limits,
+    /// Processes and threads that others of its user may start while it runs. Where the kernel cannot count the
+    /// command's own, they share one limit with it, which has room for these.
+    pub neighbours: u64,
     /// Whom it may reach: nobody more than its launcher was made ready for.
     pub network: Network,
 }

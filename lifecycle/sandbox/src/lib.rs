@@ -23,6 +23,7 @@ mod network;
 mod source;
 mod steps;
 mod syscalls;
+mod tasks;
 mod users;
 
 pub use cgroup::{Cgroup, Cpu};

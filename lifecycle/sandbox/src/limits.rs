@@ -5,6 +5,8 @@ use std::io;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
+use crate::tasks;
+
 /// Beyond its CPU time a process has this long, in seconds, to end by SIGXCPU; then it is killed.
 const CPU_GRACE: u64 = 2;
 
@@ -39,10 +41,24 @@ impl Default for Limits {
     }
 }
 
+/// Of what a user may have at all, this much is left to the worker when its commands have all that they may: room
+/// for its threads, supervisors and launchers.
+const RESERVE: u64 = 256;
+
+/// Who keeps the number of processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// A control group, better: it tells when it has refused one.
+    Elsewhere,
+    /// The kernel, for a user whose processes are all this command's.
+    Alone,
+    /// The kernel, together with all others of our user: they may become this many more while the command runs.
+    WithOthers(u64),
+}
+
 impl Limits {
-    /// Sets those that are a process's own. With `processes` their number, too: for a user
-    /// whose processes are all this command's, as nobody else's must count.
-    pub(crate) fn apply(&self, processes: bool) -> io::Result<()> {
+    /// Sets those that are a process's own, and that of their number as it is counted.
+    pub(crate) fn apply(&self, counted: Counted) -> io::Result<()> {
         set(Resource::Core, 0, 0)?;
         set(Resource::Cpu, self.cpu_seconds, self.cpu_seconds + CPU_GRACE)?;
         set(Resource::Nofile, self.open_files, self.open_files)?;
@@ -50,11 +66,13 @@ impl Limits {
         // what is locked or queued is memory that nobody can take back
         set(Resource::Memlock, 64 << 10, 64 << 10)?;
         set(Resource::Msgqueue, 0, 0)?;
-        if processes {
-            // the launcher counts, and one more is how its supervisor sees that there were too many
-            set(Resource::Nproc, self.processes + 2, self.processes + 2)?;
+        // the launcher counts, and one more is how its supervisor sees that there were too many
+        let processes = self.processes + 2;
+        match counted {
+            Counted::Elsewhere => Ok(()),
+            Counted::Alone => set(Resource::Nproc, processes, processes),
+            Counted::WithOthers(more) => tasks::limit_to_more(processes.saturating_add(more), RESERVE),
         }
-        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 /// A number that changes with this crate's source: a host and a launcher of different builds must not
 /// take each other's words for their own.
 pub const SOURCE: u64 = {
-    let parts: [&[u8]; 15] = [
+    let parts: [&[u8]; 16] = [
         include_bytes!("capabilities.rs"),
         include_bytes!("cgroup.rs"),
         include_bytes!("confinement.rs"),
@@ -19,6 +19,7 @@ pub const SOURCE: u64 = {
         include_bytes!("network.rs"),
         include_bytes!("steps.rs"),
         include_bytes!("syscalls.rs"),
+        include_bytes!("tasks.rs"),
     ];
     let (mut hash, mut part) = (0xcbf2_9ce4_8422_2325, 0);
     while part < parts.len() {

@@ -7,6 +7,7 @@ use nix::sched::CloneFlags;
 
 use crate::confinement::{Confinement, Grant};
 use crate::level::Level;
+use crate::limits::Counted;
 use crate::link::{self, Ends};
 use crate::network::Network;
 use crate::{capabilities, filesystem, identity, mounts, namespaces, network, syscalls};
@@ -83,10 +84,7 @@ pub fn before(wanted: &Confinement) -> Result<Option<Ends>, Failed> {
 /// # Errors
 /// One of the steps is not allowed here, or the level cannot keep what is granted.
 pub fn for_command(wanted: &Confinement, granted: &Grant) -> Result<(), Failed> {
-    let apart = wanted.user.is_some() || wanted.level == Level::Namespaces;
-    // a control group counts better: it tells when it has refused one
-    let counted = apart && wanted.cgroup.processes_limit.is_none();
-    granted.limits.apply(counted).step("limits")?;
+    granted.limits.apply(counted(wanted, granted)).step("limits")?;
     match (granted.network, wanted.level) {
         (granted, _) if granted > wanted.network => {
             Err(format!("{granted} is wider than {}", wanted.network)).step("network")
@@ -100,6 +98,17 @@ pub fn for_command(wanted: &Confinement, granted: &Grant) -> Result<(), Failed> 
             .step("network")
             .and_then(|()| syscalls::filter_sockets(Network::Internet).step("seccomp")),
         (granted, _) => syscalls::filter_sockets(granted).step("seccomp"),
+    }
+}
+
+fn counted(wanted: &Confinement, granted: &Grant) -> Counted {
+    let apart = wanted.user.is_some() || wanted.level == Level::Namespaces;
+    if wanted.cgroup.processes_limit.is_some() {
+        Counted::Elsewhere
+    } else if apart {
+        Counted::Alone
+    } else {
+        Counted::WithOthers(granted.neighbours)
     }
 }
 

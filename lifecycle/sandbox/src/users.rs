@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::identity::User;
@@ -18,7 +17,26 @@ const BLOCK: u32 = 1024;
 /// A stock of users. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Users {
-    free: Arc<Mutex<BTreeSet<User>>>,
+    stock: Arc<Mutex<Stock>>,
+}
+
+#[derive(Debug)]
+struct Stock {
+    /// Nobody has ever had these, or nobody has them any more.
+    free: BTreeSet<User>,
+    /// Given back. A supervisor that was killed itself may have left somebody who still goes by one.
+    back: BTreeSet<User>,
+}
+
+impl Stock {
+    /// One that no process has. Those given back are looked at only when there is no other.
+    fn take(&mut self) -> Option<User> {
+        if self.free.is_empty() && !self.back.is_empty() {
+            let taken = in_use();
+            self.free = self.back.extract_if(.., |User(id)| !taken.contains(id)).collect();
+        }
+        self.free.pop_first()
+    }
 }
 
 /// Why there are no users.
@@ -49,7 +67,8 @@ impl Users {
             .map(|step| range.start + (seed.wrapping_add(step) % blocks) * BLOCK)
             .find(|start| taken.range(*start..start + BLOCK).next().is_none());
         let start = found.ok_or(NoUsers::Exhausted)?;
-        Ok(Self { free: Arc::new(Mutex::new((start..start + BLOCK).map(User).collect())) })
+        let stock = Stock { free: (start..start + BLOCK).map(User).collect(), back: BTreeSet::new() };
+        Ok(Self { stock: Arc::new(Mutex::new(stock)) })
     }
 
     /// One that nobody has.
@@ -57,16 +76,17 @@ impl Users {
     /// # Errors
     /// All are out.
     pub fn take(&self) -> Result<Lease, NoUsers> {
-        let user = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
-        Ok(Lease { user: user.ok_or(NoUsers::Exhausted)?, free: Arc::clone(&self.free) })
+        let user = self.stock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(Lease { user: user.ok_or(NoUsers::Exhausted)?, stock: Arc::clone(&self.stock) })
     }
 }
 
-/// A user that is nobody else's until this is dropped: when no process and no file of it is left.
+/// A user that is nobody else's until this is dropped: when no file of it is left. It is nobody's after that either,
+/// for as long as a process has it.
 #[derive(Debug)]
 pub struct Lease {
     user: User,
-    free: Arc<Mutex<BTreeSet<User>>>,
+    stock: Arc<Mutex<Stock>>,
 }
 
 impl Lease {
@@ -78,7 +98,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).insert(self.user);
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner).back.insert(self.user);
     }
 }
 
@@ -93,14 +113,24 @@ fn maps(map: &str, range: &std::ops::Range<u32>) -> bool {
     })
 }
 
-/// Users of the processes that can be seen.
+/// Users of the processes that can be seen, each by all its four (proc_pid_status(5)). Who owns their folders says
+/// less: one that does not let itself be looked into has root's.
 fn in_use() -> BTreeSet<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.metadata().ok().map(|about| about.uid())).collect()
+    let texts = entries.filter_map(|entry| fs::read_to_string(entry.path().join("status")).ok());
+    texts.flat_map(|text| users(&text)).collect()
+}
+
+fn users(status: &str) -> Vec<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    line.split_whitespace().filter_map(|id| id.parse().ok()).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -120,5 +150,28 @@ mod tests {
         assert!(matches!(users.take(), Err(NoUsers::Exhausted)));
         let back = all.pop().unwrap().user();
         assert_eq!(users.take().unwrap().user(), back);
+    }
+
+    #[test]
+    fn one_that_a_process_still_has_is_nobody_elses() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let users = Users::claim(11).unwrap();
+        let mut all: Vec<Lease> = (0..BLOCK).map(|_| users.take().unwrap()).collect();
+        let User(id) = all.last().unwrap().user();
+        let left = Command::new("/bin/cat").uid(id).gid(id).stdin(Stdio::piped()).spawn();
+        let mut left = left.unwrap();
+        drop(all.pop());
+        assert!(matches!(users.take(), Err(NoUsers::Exhausted)));
+        drop(left.stdin.take());
+        left.wait().unwrap();
+        assert_eq!(users.take().unwrap().user(), User(id));
+    }
+
+    #[test]
+    fn all_users_of_a_process_count() {
+        assert_eq!(users("Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t5\t5\t5\t5\n"), [1, 2, 3, 4]);
+        assert!(users("").is_empty() && in_use().contains(&nix::unistd::getuid().as_raw()));
     }
 }

@@ -15,6 +15,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
 use super::ServiceHandle;
+use super::graveyard::Graveyard;
 use super::program::Program;
 use super::running::{Control, LogPipe, Lost, Running};
 
@@ -56,9 +57,10 @@ impl Host {
 
     fn of(program: Program) -> io::Result<Self> {
         let (requests, inbox) = mpsc::channel();
-        let (dead, graveyard) = mpsc::channel();
-        thread::Builder::new().name("supervisors".into()).spawn(move || serve(&program, &inbox, &dead))?;
-        thread::Builder::new().name("supervisors-end".into()).spawn(move || bury(&graveyard))?;
+        let graveyard = Graveyard::open()?;
+        thread::Builder::new()
+            .name("supervisors".into())
+            .spawn(move || serve(&program, &inbox, &graveyard))?;
         Ok(Self { requests })
     }
 
@@ -144,16 +146,13 @@ pub trait Belongings: std::fmt::Debug + Send + Sync {}
 
 impl<T: std::fmt::Debug + Send + Sync> Belongings for T {}
 
-/// A supervisor's process, handed to the burying thread when dropped, so that no zombie stays.
+/// A supervisor's process, handed to the [`Graveyard`] when dropped, so that no zombie stays.
 #[derive(Debug)]
 pub(super) struct Buried {
     child: Option<Child>,
     belongings: Option<Arc<dyn Belongings>>,
-    dead: mpsc::Sender<Dead>,
+    graveyard: Graveyard,
 }
-
-/// A supervisor to be waited for, and what may be given up then.
-type Dead = (Child, Option<Arc<dyn Belongings>>);
 
 impl Buried {
     /// Its process id, which is its own until it is buried.
@@ -171,28 +170,23 @@ impl Buried {
 impl Drop for Buried {
     fn drop(&mut self) {
         if let Some(child) = self.child.take() {
-            // the thread ends only after the last sender, so this cannot fail while it matters
-            let _ = self.dead.send((child, self.belongings.take()));
+            self.graveyard.take(child, self.belongings.take());
         }
     }
 }
 
-fn serve(program: &Program, inbox: &mpsc::Receiver<Request>, dead: &mpsc::Sender<Dead>) {
+fn serve(program: &Program, inbox: &mpsc::Receiver<Request>, graveyard: &Graveyard) {
     while let Ok(request) = inbox.recv() {
         // who asked may be gone: then the drop ends what was started
-        let _ = request.send(start(program, dead));
+        let _ = request.send(start(program, graveyard));
     }
 }
 
-fn start(program: &Program, dead: &mpsc::Sender<Dead>) -> io::Result<Started> {
+fn start(program: &Program, graveyard: &Graveyard) -> io::Result<Started> {
     let (socket, theirs) = UnixStream::pair()?;
     let child = program.command(theirs).stdout(Stdio::null()).spawn()?;
-    Ok(Started { child: Buried { child: Some(child), belongings: None, dead: dead.clone() }, socket })
-}
-
-fn bury(graveyard: &mpsc::Receiver<Dead>) {
-    while let Ok((mut child, belongings)) = graveyard.recv() {
-        let _ = child.wait();
-        drop(belongings);
-    }
+    Ok(Started {
+        child: Buried { child: Some(child), belongings: None, graveyard: graveyard.clone() },
+        socket,
+    })
 }

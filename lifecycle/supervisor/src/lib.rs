@@ -11,6 +11,7 @@
 
 mod child;
 mod disk;
+mod end;
 mod footing;
 mod launch;
 mod launcher;

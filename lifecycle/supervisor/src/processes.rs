@@ -1,7 +1,9 @@
 //! The processes of this machine, as `/proc` shows them.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use rustix::param::{clock_ticks_per_second, page_size};
@@ -9,6 +11,9 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 
 /// Rounds of killing in which nobody new may appear before we give up: each is some milliseconds.
 const ROUNDS: u32 = 100;
+
+/// More than `/proc/<id>/stat` ever has: a name of 64 bytes and 51 numbers.
+const STAT: usize = 2048;
 
 /// What `/proc/<id>/stat` says of one process (proc_pid_stat(5)).
 #[derive(Debug, PartialEq, Eq)]
@@ -37,8 +42,20 @@ pub(crate) struct Use {
 /// All that can be seen at this moment.
 pub(crate) fn all() -> impl Iterator<Item = Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    ids.filter_map(|id| parse(id, &fs::read_to_string(format!("/proc/{id}/stat")).ok()?))
+    entries.filter_map(|entry| of(entry.file_name().to_str()?.parse().ok()?))
+}
+
+/// In one read: of thousands, under a storm, each call counts.
+fn of(id: i32) -> Option<Process> {
+    let mut text = [0; STAT];
+    let length = File::open(format!("/proc/{id}/stat")).ok()?.read(&mut text).ok()?;
+    parse(id, &String::from_utf8_lossy(&text[..length]))
+}
+
+/// Processes and threads of the whole machine: the fourth field of one short file, `running/all` (proc_loadavg(5)).
+pub(crate) fn tasks_of_all() -> Option<u64> {
+    let text = fs::read_to_string("/proc/loadavg").ok()?;
+    text.split(' ').nth(3)?.split_once('/')?.1.parse().ok()
 }
 
 /// The second field, a name in parentheses, may hold anything.
@@ -49,52 +66,69 @@ fn parse(id: i32, stat: &str) -> Option<Process> {
     let parent = fields.next()?.parse().ok()?;
     let session = fields.nth(1)?.parse().ok()?;
     // utime, stime, cutime and cstime are fields 14 to 17, num_threads is 20, rss 24
-    let numbers: Vec<u64> = fields.skip(7).map(|field| field.parse().unwrap_or(0)).take(11).collect();
-    let at = |place: usize| numbers.get(place).copied().unwrap_or(0);
-    let ticks = at(0) + at(1) + at(2) + at(3);
-    Some(Process { id, zombie, parent, session, ticks, threads: at(6), pages: at(10) })
+    let mut numbers = fields.skip(7).map(|field| field.parse().unwrap_or(0));
+    let mut next = |skipped: usize| numbers.nth(skipped).unwrap_or(0);
+    let ticks = next(0) + next(0) + next(0) + next(0);
+    Some(Process { id, zombie, parent, session, ticks, threads: next(2), pages: next(3) })
 }
 
-/// Our children, theirs, and so on.
-pub(crate) fn under_us() -> Use {
-    let mut others: Vec<Process> = all().collect();
-    let mut parents = BTreeSet::from([getpid().as_raw_nonzero().get()]);
-    let mut found = Vec::new();
-    loop {
-        let (ours, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(|p| parents.contains(&p.parent));
-        if ours.is_empty() {
-            return sum(&found);
+/// Shows `see` our children, theirs, and so on, each as soon as it is found, until it has seen enough.
+pub(crate) fn under_us(mut see: impl FnMut(&Process) -> ControlFlow<()>) {
+    let (mut ours, mut others) = (BTreeSet::from([getpid().as_raw_nonzero().get()]), Vec::new());
+    let mut take = |process: &Process| {
+        let is_ours = ours.contains(&process.parent);
+        if is_ours {
+            ours.insert(process.id);
         }
-        parents = ours.iter().map(|process| process.id).collect();
-        found.extend(ours);
-        others = rest;
+        (is_ours, if is_ours { see(process) } else { ControlFlow::Continue(()) })
+    };
+    for process in all() {
+        match take(&process) {
+            (_, ControlFlow::Break(())) => return,
+            (true, _) => {}
+            (false, _) => others.push(process),
+        }
+    }
+    // ids begin again at the lowest, so that a child may have come before its parent
+    loop {
+        let (before, mut enough) = (others.len(), false);
+        others.retain(|process| {
+            let (is_ours, flow) = take(process);
+            enough |= flow.is_break();
+            !is_ours
+        });
+        if enough || others.len() == before {
+            return;
+        }
+    }
+}
+
+impl Use {
+    /// At this moment; of more than `most_tasks` it is just known that there are more.
+    pub(crate) fn now(most_tasks: u64) -> Self {
+        let (mut used, mut ticks, mut pages) = (Self::default(), 0, 0);
+        under_us(|process| {
+            used.ids.push(process.id);
+            used.tasks += if process.zombie { 0 } else { process.threads };
+            (ticks, pages) = (ticks + process.ticks, pages + process.pages);
+            if used.tasks > most_tasks { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        used.memory = pages * u64::try_from(page_size()).unwrap_or(4096);
+        used.cpu = Duration::from_millis(ticks * 1000 / clock_ticks_per_second().max(1));
+        used
     }
 }
 
 /// Bytes of memory of these processes, what several of them share being counted once (`Pss`, proc_pid_smaps(5)).
 pub(crate) fn proportional(ids: &[i32]) -> u64 {
-    let of = |id: &i32| {
+    let shared = |id: &i32| {
         let text = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).ok()?;
         let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
         line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
     };
     // who does not let itself be asked counts with all it has
-    let whole = |id: &i32| {
-        let stat = parse(*id, &fs::read_to_string(format!("/proc/{id}/stat")).ok()?)?;
-        Some(stat.pages * u64::try_from(page_size()).unwrap_or(4096))
-    };
-    ids.iter().filter_map(|id| of(id).map(|kib| kib * 1024).or_else(|| whole(id))).sum()
-}
-
-fn sum(processes: &[Process]) -> Use {
-    let ticks: u64 = processes.iter().map(|process| process.ticks).sum();
-    let pages: u64 = processes.iter().map(|process| process.pages).sum();
-    Use {
-        ids: processes.iter().map(|process| process.id).collect(),
-        tasks: processes.iter().filter(|process| !process.zombie).map(|process| process.threads).sum(),
-        memory: pages * u64::try_from(page_size()).unwrap_or(4096),
-        cpu: Duration::from_millis(ticks * 1000 / clock_ticks_per_second().max(1)),
-    }
+    let whole = |id: &i32| Some(of(*id)?.pages * u64::try_from(page_size()).unwrap_or(4096));
+    ids.iter().filter_map(|id| shared(id).map(|kib| kib * 1024).or_else(|| whole(id))).sum()
 }
 
 /// Kills whoever lives in the session of a supervisor that was killed itself: what its command

@@ -12,10 +12,11 @@ use sandbox::Network;
 use uplink::Uplink;
 
 use super::child::{Signals, host_died, wait};
+use super::end::kill_all;
 use super::footing::Footing;
 use super::launch::Launcher;
 use super::launcher::Said;
-use super::reap::{Reaped, Used, kill_all, reap_one};
+use super::reap::{Reaped, Used, reap_one};
 use super::watchdog::Watchdog;
 use super::wire::{Exit, Kind, Order, Report, Spec, Status, receive, send};
 use super::{monotonic_ns, spawn, way_out};
@@ -88,9 +89,11 @@ impl Supervised {
         let _ = send(socket, &Report::Started { pid: self.main.as_raw_nonzero().get() });
         let mut host = Some(socket);
         let ended = self.until_main_ended(&mut host, signals);
-        let cgroup = self.watchdog.as_ref().map(Watchdog::cgroup);
-        kill_all(self.main, cgroup, &mut self.used);
-        let (status, exited_ns) = ended?;
+        let (cgroup, killed_ns) = (self.watchdog.as_ref().map(Watchdog::cgroup), monotonic_ns());
+        let killed = kill_all(self.main, cgroup, &mut self.used);
+        self.hear_all();
+        let killed = (killed.unwrap_or(Status::Signal(Signal::KILL.as_raw())), killed_ns);
+        let (status, exited_ns) = ended?.unwrap_or(killed);
         let reusable = footing.holds();
         let report = self.report(status, exited_ns, reusable);
         // a host that went away just now needs no report
@@ -107,15 +110,15 @@ impl Supervised {
         Report::Ended { exit: self.account(status, exited_ns), reusable, hit }
     }
 
+    /// Its end and the time of it; `None` if it has to be killed, main process and all.
     fn until_main_ended(
         &mut self,
         socket: &mut Option<&mut UnixStream>,
         signals: &Signals,
-    ) -> io::Result<(Status, u64)> {
+    ) -> io::Result<Option<(Status, u64)>> {
         loop {
             if let Some(status) = self.reap_until_main() {
-                self.hear_all();
-                return Ok((status, monotonic_ns()));
+                return Ok(Some((status, monotonic_ns())));
             }
             let check = self.watchdog.as_ref().and_then(Watchdog::due_ns);
             let at_once = std::mem::take(&mut self.more_ended).then_some(0);
@@ -128,9 +131,13 @@ impl Supervised {
             if ready.sockets[1] {
                 self.hear();
             }
-            self.kill_when_due();
             if self.watchdog.as_mut().is_some_and(|dog| dog.check(&mut self.used)) {
                 self.end(Duration::ZERO);
+            }
+            if self.kill_at_ns.is_some_and(|due| due <= monotonic_ns()) {
+                // it may have left its group
+                let _ = kill_process(self.main, Signal::KILL);
+                return Ok(None);
             }
         }
     }
@@ -192,15 +199,6 @@ impl Supervised {
         }
         let due = monotonic_ns().saturating_add(u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX));
         self.kill_at_ns = Some(self.kill_at_ns.map_or(due, |earlier| earlier.min(due)));
-        self.kill_when_due();
-    }
-
-    fn kill_when_due(&mut self) {
-        if self.kill_at_ns.is_some_and(|due| due <= monotonic_ns()) {
-            let _ = kill_process_group(self.main, Signal::KILL);
-            let _ = kill_process(self.main, Signal::KILL);
-            self.kill_at_ns = None;
-        }
     }
 
     fn account(&self, status: Status, exited_ns: u64) -> Exit {

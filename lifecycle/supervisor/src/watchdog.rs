@@ -19,12 +19,23 @@ const FAR: Duration = Duration::from_millis(100);
 /// Between two looks at one that uses more than a quarter of its memory, or has many processes.
 const NEAR: Duration = Duration::from_millis(20);
 
+/// Between two glances at the number of all processes of the machine, which is one short file. A storm of forks is
+/// seen while it still leaves us a core to end it.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// The machine's processes may become so many more before we look who they are, however few a command may have.
+const OTHERS: u64 = 8;
+
 /// Watches one command.
 pub(crate) struct Watchdog {
     limits: Limits,
     cgroup: Cgroup,
     disk: Disk,
     due_ns: u64,
+    /// When to glance next.
+    glance_ns: u64,
+    /// With more processes than these on the machine the command may have too many.
+    alarming: u64,
     hit: Option<Hit>,
     before: Counts,
 }
@@ -51,7 +62,9 @@ impl Watchdog {
         let cgroup = confinement.cgroup.clone();
         let before = Counts::now(&cgroup);
         let disk = Disk::new(confinement.folder.clone(), limits.disk_bytes);
-        Self { limits, cgroup, disk, due_ns: later(NEAR), hit: None, before }
+        let (due_ns, glance_ns) = (later(NEAR), later(GLANCE));
+        let alarming = alarming(limits.processes, 0);
+        Self { limits, cgroup, disk, due_ns, glance_ns, alarming, hit: None, before }
     }
 
     /// Where the command's processes are counted.
@@ -61,17 +74,21 @@ impl Watchdog {
 
     /// When to look next; `None` after a hit.
     pub(crate) fn due_ns(&self) -> Option<u64> {
-        self.hit.is_none().then_some(self.due_ns)
+        let glances = self.cgroup.processes_limit.is_none();
+        let due = if glances { self.due_ns.min(self.glance_ns) } else { self.due_ns };
+        self.hit.is_none().then_some(due)
     }
 
     /// Looks if it is time; true when a limit is hit for the first time.
     pub(crate) fn check(&mut self, used: &mut Used) -> bool {
-        if self.hit.is_some() || monotonic_ns() < self.due_ns {
+        if self.hit.is_some() || monotonic_ns() < self.due_ns && !self.is_alarmed() {
             return false;
         }
         let (mut near, mut ids) = (false, self.cgroup.members());
         if self.cgroup.memory_limit.is_none() || self.cgroup.cpu.is_none() {
-            let now = processes::under_us();
+            let counted = self.cgroup.processes_limit.is_none();
+            let now = Use::now(if counted { self.most_tasks() } else { u64::MAX });
+            self.alarming = alarming(self.limits.processes, now.tasks);
             used.max_rss = used.max_rss.max(now.memory);
             near = now.memory > self.limits.memory / 4 || now.tasks > self.limits.processes / 2;
             self.hit = self.by_processes(&now, used);
@@ -85,13 +102,27 @@ impl Watchdog {
         self.hit.is_some()
     }
 
+    /// A glance, if it is time for one: whether there may be too many processes.
+    fn is_alarmed(&mut self) -> bool {
+        if self.cgroup.processes_limit.is_some() || monotonic_ns() < self.glance_ns {
+            return false;
+        }
+        self.glance_ns = later(GLANCE);
+        processes::tasks_of_all().is_some_and(|tasks| tasks > self.alarming)
+    }
+
+    /// Its launcher is one more.
+    fn most_tasks(&self) -> u64 {
+        self.limits.processes.saturating_add(1)
+    }
+
     fn by_processes(&self, now: &Use, used: &Used) -> Option<Hit> {
         let cpu = now.cpu + used.cpu;
         let over = self.cgroup.memory_limit.is_none() && now.memory > self.limits.memory;
         // what several share is counted once, which takes too long to ask for every time
         if over && processes::proportional(&now.ids) > self.limits.memory {
             Some(Hit::Memory)
-        } else if self.cgroup.processes_limit.is_none() && now.tasks > self.limits.processes + 1 {
+        } else if self.cgroup.processes_limit.is_none() && now.tasks > self.most_tasks() {
             Some(Hit::Processes)
         } else {
             (self.cgroup.cpu.is_none() && cpu.as_secs() >= self.limits.cpu_seconds).then_some(Hit::Cpu)
@@ -123,6 +154,12 @@ impl Watchdog {
             Status::Code(_) | Status::Signal(_) => None,
         }
     }
+}
+
+/// From a command that has `tasks` of `most` now: half way to too many, as others may have become fewer meanwhile.
+fn alarming(most: u64, tasks: u64) -> u64 {
+    let more = most.saturating_sub(tasks) / 2;
+    processes::tasks_of_all().map_or(u64::MAX, |all| all.saturating_add(more.max(OTHERS)))
 }
 
 fn later(wait: Duration) -> u64 {

@@ -12,9 +12,10 @@ use uplink::Rules;
 /// Which supervisor this is: a number that changes with its source. A supervisor is given it as its
 /// second argument, and a program left over from another build refuses it.
 pub const DIALECT: u64 = {
-    let parts: [&[u8]; 14] = [
+    let parts: [&[u8]; 15] = [
         include_bytes!("child.rs"),
         include_bytes!("disk.rs"),
+        include_bytes!("end.rs"),
         include_bytes!("footing.rs"),
         include_bytes!("launch.rs"),
         include_bytes!("launcher.rs"),

@@ -32,6 +32,11 @@ const LOG_DRAIN: Duration = Duration::from_secs(10);
 /// thread takes longer.
 const READ_AT_ONCE: u64 = 64 * 1024;
 
+/// Processes and threads that each slot, and the worker itself as two of them, may start while a script of another
+/// runs. Where the kernel counts all of a user together, a script has room for so many more than its own: with
+/// less it would suffer from what others do, with more a storm of forks has so many more processes to end.
+const NEIGHBOUR: u64 = 32;
+
 /// What the executor is built from.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -100,6 +105,8 @@ struct Shared {
     search_path: String,
     runtimes: Runtimes,
     pads: Pads,
+    /// Processes that all others may start while a script runs.
+    neighbours: u64,
 }
 
 /// A script whose folder and files are there. Dropping it removes them.
@@ -184,7 +191,8 @@ impl Executor {
 
     pub(super) fn of(config: &Config, runtimes: Runtimes, pads: Pads) -> Self {
         let search_path = config.search_path.clone();
-        Self { shared: Arc::new(Shared { search_path, runtimes, pads }) }
+        let neighbours = (config.spares.get() as u64).saturating_add(2).saturating_mul(NEIGHBOUR);
+        Self { shared: Arc::new(Shared { search_path, runtimes, pads, neighbours }) }
     }
 
     /// The languages that run here, each with its interpreter's version.
@@ -270,7 +278,8 @@ impl Executor {
             }
         }
         let limits = prepared.invocation.limits;
-        let granted = Grant { limits: limits.kernel, network: limits.network };
+        let granted =
+            Grant { limits: limits.kernel, neighbours: self.shared.neighbours, network: limits.network };
         Spec {
             program: prepared.plan.program.clone(),
             args: prepared.plan.args.clone(),

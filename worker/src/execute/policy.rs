@@ -107,7 +107,7 @@ impl Policy {
         jobs_dir: &Path,
     ) -> Result<Self, NoIsolation> {
         let root = rustix::process::geteuid().is_root();
-        more_descriptors();
+        all_we_may_have();
         let mut policy = Self {
             level: None,
             shortfall: None,
@@ -275,12 +275,14 @@ fn seed() -> u32 {
     uuid::Uuid::new_v4().as_fields().0
 }
 
-/// The kernel counts descriptors on their way for the user, a script's among them where it runs as we do: there
-/// must be room for ours.
-fn more_descriptors() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::debug!(%error, "no more descriptors than the system gave us");
+/// The kernel counts descriptors on their way, and processes, for the user, a script's among them where it runs as
+/// we do: there must be room for ours.
+fn all_we_may_have() {
+    for resource in [Resource::Nofile, Resource::Nproc] {
+        let mut limit = getrlimit(resource);
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(resource, limit) {
+            tracing::debug!(?resource, %error, "no more than the system gave us");
+        }
     }
 }

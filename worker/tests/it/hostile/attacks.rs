@@ -202,7 +202,7 @@ def main(**w):
     python("moves a file out of its folder", LANDLOCK, "def main(**w):\n    open('x', 'w').close()\n    os.rename(os.environ['HOME'] + '/x', w['outside'] + '/moved')").wants(Goal::File("moved")),
     bash("changes a dependency of every script", LANDLOCK, "packages=\"$1\"\necho 'value = \"evil\"' > \"$packages/dependency.py\"").wants(Goal::Dependency),
     python("changes the wrapper of every script", OWN_USER, "def main(**w):\n    open(w['runtime'] + '/python/hookmill_main.pyc', 'r+b').close()\n    return 'broke'"),
-    deno("leaves a file in shared memory", LANDLOCK, "Deno.writeTextFileSync('/dev/shm/hostile-' + Deno.pid, ''); return Deno.statSync('/dev/shm').dev && !Deno.readTextFileSync('/proc/self/mounts').includes('/dev/shm tmpfs rw,nosuid,nodev,noexec') && 'broke'"),
+    deno("leaves a file in shared memory", LANDLOCK, "const file = '/dev/shm/hostile-' + crypto.randomUUID(); Deno.writeTextFileSync(file, ''); Deno.removeSync(file); return Deno.statSync('/dev/shm').dev && !Deno.readTextFileSync('/proc/self/mounts').includes('/dev/shm tmpfs rw,nosuid,nodev,noexec') && 'broke'"),
     python("leaves a System V shared memory segment", LANDLOCK, r"
 def main(**w):
     segment = libc.shmget(0x7e570000 + os.getpid() % 65536, 4096, 0o1666)

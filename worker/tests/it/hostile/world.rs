@@ -147,12 +147,15 @@ pub(super) struct Victim(pub(super) Child);
 impl Victim {
     pub(super) fn new(secret: &str) -> Self {
         let mut command = Command::new("/bin/bash");
-        command.args(["-c", "read -r _", secret]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let echo = "while read -r word; do echo \"$word\"; done";
+        command.args(["-c", echo, secret]).stdin(Stdio::piped()).stdout(Stdio::piped());
         Self(command.spawn().unwrap())
     }
 
+    /// Whether it answers: one that was killed may still be there for a moment, but does nothing any more.
     pub(super) fn lives(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_none()
+        let (ask, answer) = (self.0.stdin.as_mut().unwrap(), self.0.stdout.as_mut().unwrap());
+        ask.write_all(b"?\n").is_ok() && answer.read_exact(&mut [0; 2]).is_ok()
     }
 }
 
