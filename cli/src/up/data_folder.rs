@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::private_file;
@@ -65,6 +66,15 @@ impl DataFolder {
     /// Its absolute path.
     pub fn path(&self) -> &Path {
         &self.root
+    }
+
+    /// Where scripts run. Root gives each of them a user of its own, who gets into neither this folder nor, as
+    /// a rule, the one it lies in: theirs is elsewhere, and named after this one.
+    pub fn work_dir(&self, root: bool) -> PathBuf {
+        match self.root.metadata() {
+            Ok(ours) if root => PathBuf::from(format!("/var/tmp/hookmill-up-{}-{}", ours.dev(), ours.ino())),
+            _ => self.join("work"),
+        }
     }
 
     /// The absolute path of something in it.

@@ -107,7 +107,7 @@ impl Start<'_> {
         let mut more = vec![
             ("base-internal-url", base_url.to_owned()),
             ("base-url", base_url.to_owned()),
-            ("work-dir", text(self.data.join("work"))),
+            ("work-dir", text(self.data.work_dir(rustix::process::geteuid().is_root()))),
         ];
         more.extend(self.args.slots.map(|slots| ("slots", slots.to_string())));
         // scripts find what the person who started us finds

@@ -42,6 +42,24 @@ async fn the_first_screen_says_all_there_is_to_know_and_sigterm_ends_it() {
     assert!(!children.into_iter().any(alive), "a child is left");
 }
 
+/// As in a container, whose root may neither make namespaces nor mount.
+#[tokio::test]
+async fn root_that_may_make_no_namespaces_runs_scripts_all_the_same() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let machine = Machine::new();
+    let mut less = std::process::Command::new("setpriv");
+    less.args(["--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]).arg(program("hookmill"));
+    let up = machine.up_by(less, &["--port", "0"]).await;
+    let client = up.client();
+    client.deploy("f/a/one", "bash", "id -u").await;
+    let ran = client.wait("f/a/one", json!({})).await.expect(200);
+    let job = client.get(ran.header("x-job-id")).await;
+    assert_eq!((&job["isolation"], &job["success"]), (&json!("landlock"), &json!(true)), "{job:#}");
+    assert_ne!(ran.text(), "\"0\"");
+}
+
 #[tokio::test]
 async fn a_port_or_folder_that_is_taken_is_a_clear_error() {
     let machine = Machine::new();

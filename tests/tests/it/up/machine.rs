@@ -58,7 +58,11 @@ impl Machine {
 
     /// Starts `hookmill up` and reads its first screen.
     pub(super) async fn up(&self, args: &[&str]) -> Up {
-        let mut command = std::process::Command::new(program("hookmill"));
+        self.up_by(std::process::Command::new(program("hookmill")), args).await
+    }
+
+    /// The same, by `command`, whose further arguments are the program's.
+    pub(super) async fn up_by(&self, mut command: std::process::Command, args: &[&str]) -> Up {
         let log =
             std::fs::File::options().create(true).append(true).open(self.folder().join("up.log")).unwrap();
         command.arg("up").args(args).current_dir(self.folder()).stdout(Stdio::piped()).stderr(log);
