@@ -13,6 +13,9 @@ pub struct Cgroup {
     pub procs: Vec<PathBuf>,
     /// Takes the most bytes of memory.
     pub memory_limit: Option<PathBuf>,
+    /// Takes the most bytes of memory and swap together, no less than of memory alone: version 1, if it counts
+    /// swap.
+    pub memory_and_swap_limit: Option<PathBuf>,
     /// Has a line `oom_kill <count>`.
     pub memory_kills: Option<PathBuf>,
     /// Takes the most processes and threads.
@@ -46,6 +49,9 @@ impl Cgroup {
         if let Some(file) = &self.memory_limit {
             fs::write(file, memory.to_string())?;
         }
+        if let Some(file) = &self.memory_and_swap_limit {
+            fs::write(file, memory.to_string())?;
+        }
         if let Some(file) = &self.processes_limit {
             // and the launcher
             fs::write(file, (processes + 1).to_string())?;
@@ -55,9 +61,9 @@ impl Cgroup {
 
     /// Takes the limits of a command that has ended off.
     pub fn unlimit(&self) {
-        // version 2 says `max`, version 1 -1; the wrong one is refused
-        for (file, nothing) in [(&self.memory_limit, ["max", "-1"]), (&self.processes_limit, ["max", "max"])]
-        {
+        // version 2 says `max`, version 1 -1; the wrong one is refused. What is limited last is freed first
+        let memory = [&self.memory_and_swap_limit, &self.memory_limit].map(|file| (file, ["max", "-1"]));
+        for (file, nothing) in memory.into_iter().chain([(&self.processes_limit, ["max", "max"])]) {
             let Some(file) = file else { continue };
             if fs::write(file, nothing[0]).is_err() {
                 let _ = fs::write(file, nothing[1]);
@@ -118,6 +124,22 @@ fn field(file: &Path, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn swap_is_limited_with_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let (memory, both) = (folder.path().join("limit"), folder.path().join("memsw"));
+        let group = Cgroup {
+            memory_limit: Some(memory.clone()),
+            memory_and_swap_limit: Some(both.clone()),
+            ..Cgroup::default()
+        };
+        let read = || [&memory, &both].map(|file| fs::read_to_string(file).unwrap());
+        group.limit(4096, 7).unwrap();
+        assert_eq!(read(), ["4096", "4096"]);
+        group.unlimit();
+        assert_eq!(read(), ["max", "max"]);
+    }
 
     #[test]
     fn numbers_of_both_versions() {

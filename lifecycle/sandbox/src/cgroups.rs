@@ -218,6 +218,8 @@ fn add(files: &mut Cgroup, kind: Kind, folder: &Path) {
         }
         Kind::Memory => {
             files.memory_limit = Some(file("memory.limit_in_bytes"));
+            files.memory_and_swap_limit =
+                Some(file("memory.memsw.limit_in_bytes")).filter(|file| file.exists());
             files.memory_kills = Some(file("memory.oom_control"));
         }
         Kind::Pids => {

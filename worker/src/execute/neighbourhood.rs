@@ -2,6 +2,7 @@
 //! Names are looked up again from time to time, so that a script that starts knows where the API is now.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -55,20 +56,14 @@ pub(super) struct Neighbourhood(Arc<Known>);
 #[derive(Debug)]
 struct Known {
     surrounding: Surrounding,
-    resolvers: Vec<IpAddr>,
     rules: Mutex<(Rules, Instant)>,
 }
 
 impl Neighbourhood {
     /// Looks it up.
     pub(super) async fn explore(surrounding: Surrounding) -> Self {
-        let mut resolvers = surrounding.resolvers.clone();
-        if resolvers.is_empty() {
-            resolvers = name_servers(&std::fs::read_to_string(RESOLV_CONF).unwrap_or_default());
-        }
-        resolvers.truncate(MAX_RESOLVERS);
         let rules = Mutex::new((Rules::default(), Instant::now()));
-        let known = Arc::new(Known { surrounding, resolvers, rules });
+        let known = Arc::new(Known { surrounding, rules });
         known.look().await;
         Self(known)
     }
@@ -103,7 +98,9 @@ impl Neighbourhood {
     pub(super) fn link(&self, folder: &Path) -> std::io::Result<Link> {
         let resolver = folder.join("resolv.conf");
         let text = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
-        std::fs::write(&resolver, seen_resolvers(&text, self.0.resolvers.len()))?;
+        std::fs::write(&resolver, seen_resolvers(&text, self.0.resolvers().len()))?;
+        // for everybody, whatever our mask is
+        std::fs::set_permissions(&resolver, std::fs::Permissions::from_mode(0o644))?;
         let ipv6 = std::net::UdpSocket::bind("[::]:0").and_then(|socket| socket.connect("[2001:db8::1]:9"));
         Ok(Link { doors: self.doors(), resolver: Some(resolver), ipv6: ipv6.is_ok() })
     }
@@ -120,6 +117,16 @@ impl Neighbourhood {
 }
 
 impl Known {
+    /// As they are now: a machine that moves asks others.
+    fn resolvers(&self) -> Vec<IpAddr> {
+        let mut resolvers = self.surrounding.resolvers.clone();
+        if resolvers.is_empty() {
+            resolvers = name_servers(&std::fs::read_to_string(RESOLV_CONF).unwrap_or_default());
+        }
+        resolvers.truncate(MAX_RESOLVERS);
+        resolvers
+    }
+
     async fn look(&self) {
         let mut refused = Vec::new();
         for service in &self.surrounding.services {
@@ -139,7 +146,7 @@ impl Known {
         }
         let loopback = self.surrounding.loopback.iter();
         open.extend(loopback.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, *port))));
-        let (allowed, resolvers) = (self.surrounding.allowed.clone(), self.resolvers.clone());
+        let (allowed, resolvers) = (self.surrounding.allowed.clone(), self.resolvers());
         *known = (Rules { allowed, refused, open, resolvers }, Instant::now());
     }
 }
