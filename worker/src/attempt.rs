@@ -126,7 +126,7 @@ async fn run(
     fence: Fence,
     ready: Ready,
 ) -> Option<Finished> {
-    let Ready { script, files, token, limits } = ready;
+    let Ready { script, files, token, limits, .. } = ready;
     let platform = Platform {
         base_internal_url: &worker.config.base_internal_url,
         base_url: &worker.config.base_url,

@@ -114,6 +114,10 @@ impl FromValues for Config {
         v.check(lease_fits, "lease is not within 1s and 15s");
         v.check(config.timeout_default <= config.timeout_max, "timeout-default is longer than timeout-max");
         v.check(!config.base_internal_url.ends_with('/'), "base-internal-url ends with a slash");
+        for (key, url) in config.services() {
+            // what is not known cannot be kept from scripts
+            v.check(place(&url).is_some(), &format!("{key} names no host and port"));
+        }
         v.check(!config.only_tags || !config.tags.is_empty(), "only-tags without tags would serve nothing");
         config
     }
@@ -123,9 +127,7 @@ impl Config {
     /// What lies around scripts. The ports they may connect to are those of the internet without those of the
     /// services beside us, and the API's.
     pub(crate) fn surrounding(&self) -> Surrounding {
-        let beside = [&self.nats_url, self.redis_url.expose(), &self.auth_url];
-        let services: Vec<Place> =
-            beside.into_iter().flat_map(|urls| urls.split(',')).filter_map(place).collect();
+        let services: Vec<Place> = self.services().into_iter().filter_map(|(_, url)| place(&url)).collect();
         let api = place(&self.base_internal_url);
         let served = |port: &u16| services.iter().any(|service| service.port == *port);
         let internet = self.sandbox.internet_ports.iter().copied().filter(|port| !served(port));
@@ -135,20 +137,29 @@ impl Config {
         let (allowed, resolvers) = (self.sandbox.internet_allow.clone(), self.sandbox.resolvers.clone());
         Surrounding { ports, allowed, api, loopback, services, resolvers }
     }
+
+    /// The services beside us: the setting that names each, and its URL.
+    fn services(&self) -> Vec<(&'static str, String)> {
+        // a server of NATS may go without its scheme, and there may be several
+        let nats = self.nats_url.split(',').map(str::trim).filter(|url| !url.is_empty());
+        let nats = nats.map(|url| if url.contains("://") { url.to_owned() } else { format!("nats://{url}") });
+        let others = [("redis-url", self.redis_url.expose().to_owned()), ("auth-url", self.auth_url.clone())];
+        nats.map(|url| ("nats-url", url)).chain(others).collect()
+    }
 }
 
 /// Host and port of a URL; the port is its scheme's when it names none.
 fn place(url: &str) -> Option<Place> {
-    let uri = http::Uri::try_from(url.trim()).ok()?;
-    let of_scheme = match uri.scheme_str()? {
+    let url = url::Url::parse(url.trim()).ok()?;
+    let of_scheme = match url.scheme() {
         "https" => Some(443),
         "http" => Some(80),
         "nats" | "tls" => Some(4222),
         "redis" | "rediss" => Some(6379),
         _ => None,
     };
-    let host = uri.host()?.trim_matches(['[', ']']).to_owned();
-    Some(Place { host, port: uri.port_u16().or(of_scheme)? })
+    let host = url.host_str()?.trim_matches(['[', ']']).to_owned();
+    Some(Place { host, port: url.port().or(of_scheme)? })
 }
 
 #[cfg(test)]
@@ -163,6 +174,7 @@ mod tests {
             ("nats://a", Some(("a", 4222))),
             ("nats://u:p@a.b:4333", Some(("a.b", 4333))),
             ("redis://u:p%40@a:7000/0", Some(("a", 7000))),
+            ("redis://:p^w,d@a/0", Some(("a", 6379))),
             ("http://[::1]:8000", Some(("::1", 8000))),
             ("a:1", None),
         ];

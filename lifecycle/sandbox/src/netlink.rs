@@ -66,7 +66,9 @@ fn end((name, index): (&str, u32), mtu: u32) -> LinkMessage {
     message.header.index = index;
     message.header.flags = LinkFlags::Noarp;
     message.header.change_mask = LinkFlags::Noarp;
-    message.attributes = vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::Mtu(mtu)];
+    // one segment: a bundle of datagrams would be taken for a long one by whoever reads packets
+    message.attributes =
+        vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::Mtu(mtu), LinkAttribute::GsoMaxSegs(1)];
     message
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 
 use nix::sched::CloneFlags;
+use rustix::process::{getpriority_process, setpriority_process};
 
 use crate::confinement::{Confinement, Grant};
 use crate::level::Level;
@@ -19,6 +20,9 @@ pub struct Failed {
     step: &'static str,
     reason: String,
 }
+
+/// The last place, by niceness.
+const LAST: i32 = 19;
 
 trait Step<T> {
     fn step(self, step: &'static str) -> Result<T, Failed>;
@@ -47,6 +51,7 @@ pub fn before(wanted: &Confinement) -> Result<Option<Ends>, Failed> {
     if wanted.user.is_none() && nix::unistd::geteuid().is_root() {
         return Err("a command must not run as root").step("user");
     }
+    let aside = Aside::step();
     wanted.cgroup.enter().step("cgroup")?;
     prefer_for_oom();
     let namespaces = wanted.level == Level::Namespaces;
@@ -56,6 +61,8 @@ pub fn before(wanted: &Confinement) -> Result<Option<Ends>, Failed> {
         ends = wanted.own_network().map(link::make).transpose().step("a network")?;
         mounts::build(wanted).step("mounts")?;
     }
+    // root's right to it goes with root
+    drop(aside);
     if let Some(user) = wanted.user {
         identity::become_user(user).step("user")?;
         if namespaces {
@@ -109,6 +116,27 @@ fn counted(wanted: &Confinement, granted: &Grant) -> Counted {
         Counted::Alone
     } else {
         Counted::WithOthers(granted.neighbours)
+    }
+}
+
+/// While a launcher is made ready ahead of its job, whoever has a job goes first.
+struct Aside {
+    place: i32,
+}
+
+impl Aside {
+    /// `None` for who could not take its place again: whoever may not take the one before either.
+    fn step() -> Option<Self> {
+        let place = getpriority_process(None).ok()?;
+        setpriority_process(None, place - 1).ok()?;
+        setpriority_process(None, LAST).ok()?;
+        Some(Self { place })
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        let _ = setpriority_process(None, self.place);
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, apply_filter,
+    SeccompRule, TargetArch, apply_filter, sock_filter,
 };
 
 use crate::level::Level;
@@ -110,9 +110,23 @@ const SOCKET_TYPE: u64 = 0xf;
 /// Puts text into a terminal's input (asm-generic/ioctls.h).
 const TERMINAL_INPUT: [u64; 2] = [0x5412, 0x541c];
 
-/// The x32 way to call an x86-64 kernel: the same calls under other numbers (asm/unistd.h).
+/// The x32 way to call an x86-64 kernel: the same calls, and some more, from this number on (asm/unistd.h).
 #[cfg(target_arch = "x86_64")]
-const X32: i64 = 0x4000_0000;
+const X32: u32 = 0x4000_0000;
+
+/// Words of the filter's language: load a word, compare it, return (linux/bpf_common.h, linux/seccomp.h).
+#[cfg(target_arch = "x86_64")]
+const LOAD: u16 = 0x20;
+#[cfg(target_arch = "x86_64")]
+const IF_AT_LEAST: u16 = 0x35;
+#[cfg(target_arch = "x86_64")]
+const RETURN: u16 = 0x06;
+#[cfg(target_arch = "x86_64")]
+const RET_ERRNO: u32 = 0x0005_0000;
+
+/// Where the call's number is (`struct seccomp_data`).
+#[cfg(target_arch = "x86_64")]
+const NUMBER: u32 = 0;
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
@@ -142,9 +156,8 @@ fn install(rules: Rules, errno: i32) -> Result<(), FilterError> {
     let architecture: TargetArch =
         std::env::consts::ARCH.try_into().map_err(|_| FilterError::Architecture)?;
     let action = SeccompAction::Errno(errno.cast_unsigned());
-    let filter = SeccompFilter::new(with_x32(rules), SeccompAction::Allow, action, architecture)?;
-    let program: BpfProgram = filter.try_into()?;
-    Ok(apply_filter(&program)?)
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, action, architecture)?;
+    Ok(apply_filter(&without_x32(filter.try_into()?))?)
 }
 
 fn of_network(network: Network) -> Result<Rules, seccompiler::BackendError> {
@@ -220,16 +233,16 @@ fn fast_open() -> Result<Vec<(i64, Vec<SeccompRule>)>, seccompiler::BackendError
     calls.into_iter().map(rule).collect()
 }
 
+/// Before anything else: the x32 way has other numbers for what is denied, and nobody here goes it.
 #[cfg(target_arch = "x86_64")]
-fn with_x32(mut rules: Rules) -> Rules {
-    let twins: Vec<_> = rules.iter().map(|(call, rules)| (call | X32, rules.clone())).collect();
-    rules.extend(twins);
-    // calls that x32 numbers anew (arch/x86/entry/syscalls/syscall_64.tbl)
-    rules.extend((512..548).map(|call| (call | X32, Vec::new())));
-    rules
+fn without_x32(program: BpfProgram) -> BpfProgram {
+    let step = |code, jf, k| sock_filter { code, jt: 0, jf, k };
+    let refused = RET_ERRNO | libc::ENOSYS.cast_unsigned();
+    let first = [step(LOAD, 0, NUMBER), step(IF_AT_LEAST, 1, X32), step(RETURN, 0, refused)];
+    first.into_iter().chain(program).collect()
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn with_x32(rules: Rules) -> Rules {
-    rules
+fn without_x32(program: BpfProgram) -> BpfProgram {
+    program
 }

@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::fchown;
 use std::os::unix::net::UnixStream;
 
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use sandbox::{Confinement, Ends, Level, Network, User};
+use uplink::Uplink;
 
 use super::launcher::{OUTER, Said, start};
 use super::orders::{receive_with_pipes, send_all};
@@ -21,7 +22,9 @@ pub(crate) struct Launcher {
     /// What it was asked for.
     pub(crate) confinement: Confinement,
     /// What leads out of its network, if it has one of its own.
-    pub(crate) ends: Option<Ends>,
+    ends: Option<Ends>,
+    /// The same, open.
+    pub(crate) uplink: Option<Uplink>,
 }
 
 impl Launcher {
@@ -52,27 +55,53 @@ impl Launcher {
             }
         };
         let ends = way_out::take(&confinement, descriptors)?;
-        Ok(Self { main, line, confinement, ends })
+        Ok(Self { main, line, confinement, ends, uplink: None })
     }
 
-    /// Hands it its command. One that was killed while it waited is replaced, and one made ready for another
-    /// network.
+    /// This one if it can have the network that is asked for, else another that can.
     ///
     /// # Errors
-    /// It is gone, and another one cannot be started.
+    /// Another one cannot be started.
+    pub(crate) fn fit(self, spec: &Spec) -> io::Result<Self> {
+        let asked = spec.grant.as_ref().map(|grant| grant.network);
+        match asked.filter(|asked| self.is_unfit(*asked)) {
+            Some(network) => self.replace(network),
+            None => Ok(self),
+        }
+    }
+
+    /// Hands it its command, with the way out open. One that was killed while it waited is replaced.
+    ///
+    /// # Errors
+    /// It is gone, and another one cannot be started; or the way out cannot be opened.
     pub(crate) fn hand_over(mut self, spec: &Spec, pipes: &[OwnedFd]) -> io::Result<Self> {
         let bytes = encode(spec)?;
         if let Some(User(id)) = self.confinement.user {
             // so that `/dev/stdout` can be opened, which is asked of the pipe as of any file
             pipes.iter().try_for_each(|pipe| fchown(pipe, Some(id), Some(id)))?;
         }
-        let other = spec.grant.as_ref().map(|grant| grant.network).filter(|asked| self.is_unfit(*asked));
-        if other.is_some() || send_all(&mut self.line, &bytes, pipes).is_err() {
-            let network = other.unwrap_or(self.confinement.network);
-            self = Self::start(Confinement { network, ..self.confinement })?;
+        self.open_way_out(spec)?;
+        if send_all(&mut self.line, &bytes, pipes).is_err() {
+            let network = self.confinement.network;
+            self = self.replace(network)?;
+            self.open_way_out(spec)?;
             send_all(&mut self.line, &bytes, pipes)?;
         }
         Ok(self)
+    }
+
+    /// Before anybody runs who might use it, or might not be stopped if it failed.
+    fn open_way_out(&mut self, spec: &Spec) -> io::Result<()> {
+        let internet = spec.grant.as_ref().is_some_and(|grant| grant.network == Network::Internet);
+        self.uplink = way_out::open(self.ends.take(), spec.rules.as_ref().filter(|_| internet))?;
+        Ok(())
+    }
+
+    /// The old one must be gone: it would count where processes are counted.
+    fn replace(self, network: Network) -> io::Result<Self> {
+        let _ = kill_process(self.main, Signal::KILL);
+        let _ = waitpid(Some(self.main), WaitOptions::empty());
+        Self::start(Confinement { network, ..self.confinement })
     }
 
     /// What it is restricted to it cannot leave; and from the machine's network there is no way into one of its

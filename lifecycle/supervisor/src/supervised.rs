@@ -8,7 +8,6 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use sandbox::Network;
 use uplink::Uplink;
 
 use super::child::{Signals, host_died, wait};
@@ -19,7 +18,7 @@ use super::launcher::Said;
 use super::reap::{Reaped, Used, reap_one};
 use super::watchdog::Watchdog;
 use super::wire::{Exit, Kind, Order, Report, Spec, Status, receive, send};
-use super::{monotonic_ns, spawn, way_out};
+use super::{monotonic_ns, spawn};
 
 /// Processes buried before the host and the clock are looked at again.
 const REAPED_AT_ONCE: u32 = 1000;
@@ -56,10 +55,10 @@ impl Supervised {
             (Some(granted), Some(launcher)) => {
                 let limits = granted.limits;
                 let watchdog = Watchdog::new(limits, &launcher.confinement);
+                let launcher = launcher.fit(spec)?;
                 launcher.confinement.cgroup.limit(limits.memory, limits.processes)?;
                 let launcher = launcher.hand_over(spec, &pipes)?;
-                let rules = spec.rules.as_ref().filter(|_| granted.network == Network::Internet);
-                uplink = way_out::open(launcher.ends, rules)?;
+                uplink = launcher.uplink;
                 (launcher.main, Some(launcher.line), Some(watchdog))
             }
         };

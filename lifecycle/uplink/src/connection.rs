@@ -3,23 +3,29 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::OnceLock;
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
-use smoltcp::time::Instant;
-use smoltcp::wire::{HardwareAddress, IpCidr};
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::{HardwareAddress, IpCidr, TcpSeqNumber};
 
 use crate::cable::MTU;
 use crate::outside::{break_off, stands};
 
 /// What of a connection is on its way, in bytes, each direction.
-const BUFFER: usize = 128 * 1024;
+const BUFFER: usize = 64 * 1024;
+
+/// After this long without a word the command's end is asked whether it still knows of the connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// A connection of a command.
 pub(crate) struct Connection {
     pub(crate) outside: TcpStream,
     inside: Inside,
+    /// What the question must be answered with: another one is of another connection.
+    question: TcpSeqNumber,
 }
 
 enum Inside {
@@ -38,8 +44,28 @@ pub(crate) enum Turn {
 
 impl Connection {
     /// One that is on its way out, for the packet that asks for it.
-    pub(crate) fn new(outside: TcpStream, asked: Vec<u8>) -> Self {
-        Self { outside, inside: Inside::Asked(asked) }
+    pub(crate) fn new(outside: TcpStream, asked: Vec<u8>, question: TcpSeqNumber) -> Self {
+        Self { outside, inside: Inside::Asked(asked), question }
+    }
+
+    /// Whether a packet that asks for a connection asks for another one: the command has forgotten this.
+    pub(crate) fn is_forgotten(&self, question: TcpSeqNumber) -> bool {
+        self.question != question
+    }
+
+    /// Ends it as broken unless all that the command said is outside.
+    pub(crate) fn give_up(&self) {
+        if !self.has_said_all() {
+            break_off(&self.outside);
+        }
+    }
+
+    /// The command is gone: whether all it said is outside.
+    pub(crate) fn has_said_all(&self) -> bool {
+        match &self.inside {
+            Inside::Asked(_) => true,
+            Inside::Stands(stack) => stack.has_said_all(),
+        }
     }
 
     /// A further packet of the command's.
@@ -75,8 +101,7 @@ impl Connection {
     /// How long until it must have a turn, in milliseconds, whatever comes.
     pub(crate) fn due_ms(&mut self) -> Option<u64> {
         let Inside::Stands(stack) = &mut self.inside else { return None };
-        let delay = stack.interface.poll_delay(Instant::now(), &stack.sockets)?;
-        Some(delay.total_millis().max(1))
+        Some(stack.interface.poll_delay(now(), &stack.sockets)?.total_millis())
     }
 }
 
@@ -86,17 +111,28 @@ struct Stack {
     sockets: SocketSet<'static>,
     handle: SocketHandle,
     wire: Wire,
-    /// The one outside has said all it has to say.
-    outside_ended: bool,
-    /// So has the command.
-    inside_ended: bool,
+    /// What the command had still to say when its end was about to be forgotten.
+    rest: VecDeque<u8>,
+    ended: Ended,
+    /// It ends by a break, which the command is to notice once it has what came before.
     broken: bool,
+}
+
+/// Which side has said all it has to say.
+#[derive(Default)]
+struct Ended {
+    /// The one outside has, or is broken.
+    outside: bool,
+    /// The command has.
+    heard: bool,
+    /// And all of it is outside.
+    inside: bool,
 }
 
 impl Stack {
     fn new(to: SocketAddr, asked: Vec<u8>) -> Self {
         let mut wire = Wire { inbound: VecDeque::from([asked]), outbound: Vec::new() };
-        let mut interface = Interface::new(Config::new(HardwareAddress::Ip), &mut wire, Instant::now());
+        let mut interface = Interface::new(Config::new(HardwareAddress::Ip), &mut wire, now());
         // whoever it is, is on this link
         interface.update_ip_addrs(|addresses| {
             let _ = addresses.push(IpCidr::new(to.ip().into(), 0));
@@ -105,17 +141,19 @@ impl Stack {
         let mut socket = Socket::new(buffer(), buffer());
         socket.set_nagle_enabled(false);
         socket.set_ack_delay(None);
+        socket.set_keep_alive(Some(KEEP_ALIVE));
         // it fails only for a socket that is not new, and for port 0, which is nobody's
         let broken = socket.listen((to.ip(), to.port())).is_err();
         let mut sockets = SocketSet::new(Vec::new());
         let handle = sockets.add(socket);
-        Self { interface, sockets, handle, wire, outside_ended: false, inside_ended: false, broken }
+        let (rest, ended) = (VecDeque::new(), Ended::default());
+        Self { interface, sockets, handle, wire, rest, ended, broken }
     }
 
     fn turn(&mut self, outside: &mut TcpStream) {
         loop {
-            self.interface.poll(Instant::now(), &mut self.wire, &mut self.sockets);
-            let moved = self.bring_in(outside) | self.bring_out(outside);
+            self.interface.poll(now(), &mut self.wire, &mut self.sockets);
+            let moved = self.bring_in(outside) | self.bring_out(outside) | self.tell_of_break();
             if !moved {
                 return;
             }
@@ -126,17 +164,16 @@ impl Stack {
     fn bring_in(&mut self, outside: &mut TcpStream) -> bool {
         let socket = self.sockets.get_mut::<Socket<'_>>(self.handle);
         let mut moved = false;
-        while socket.can_send() && !self.outside_ended && !self.broken {
+        while socket.can_send() && !self.ended.outside {
             match socket.send(|room| read(outside, room)) {
-                Ok(Ok(0)) => {
-                    self.outside_ended = true;
-                    socket.close();
-                }
-                Ok(Ok(_)) => {}
+                Ok(Ok(1..)) => {}
                 Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Ok(Err(_)) | Err(_) => {
-                    self.broken = true;
-                    socket.abort();
+                ended => {
+                    self.ended.outside = true;
+                    self.broken |= !matches!(ended, Ok(Ok(0)));
+                    if !self.broken {
+                        socket.close();
+                    }
                 }
             }
             moved = true;
@@ -147,42 +184,101 @@ impl Stack {
     /// From the command to outside.
     fn bring_out(&mut self, outside: &mut TcpStream) -> bool {
         let socket = self.sockets.get_mut::<Socket<'_>>(self.handle);
+        self.ended.heard |= has_ended(socket.state());
         let mut moved = false;
-        while socket.can_recv() && !self.broken {
+        while socket.can_recv() && !self.broken && self.rest.is_empty() {
             match socket.recv(|data| write(outside, data)) {
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => moved = true,
                 Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Ok(Err(_)) | Err(_) => {
-                    self.broken = true;
-                    socket.abort();
-                }
+                // it may have an answer all the same
+                Ok(Err(_)) | Err(_) => self.broken = true,
             }
-            moved = true;
         }
-        if !self.inside_ended && has_ended(socket) {
-            self.inside_ended = true;
+        moved |= self.bring_rest_out(outside);
+        let socket = self.sockets.get_mut::<Socket<'_>>(self.handle);
+        if !self.ended.inside
+            && self.ended.heard
+            && (self.broken || !socket.can_recv() && self.rest.is_empty())
+        {
+            self.ended.inside = true;
             let _ = outside.shutdown(Shutdown::Write);
         }
         moved
     }
 
+    /// A connection that both sides have ended forgets what was said after ten seconds: it is kept here.
+    fn bring_rest_out(&mut self, outside: &mut TcpStream) -> bool {
+        let socket = self.sockets.get_mut::<Socket<'_>>(self.handle);
+        if self.broken {
+            self.rest.clear();
+            return false;
+        }
+        if socket.state() == State::TimeWait {
+            while let Ok(1..) =
+                socket.recv(|data| (data.len(), self.rest.extend(&*data))).map(|()| self.rest.len())
+            {
+            }
+        }
+        let mut moved = false;
+        while !self.rest.is_empty() {
+            let (data, _) = self.rest.as_slices();
+            match outside.write(data) {
+                Ok(written) => drop(self.rest.drain(..written)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => {
+                    self.broken = true;
+                    break;
+                }
+            }
+            moved = true;
+        }
+        moved
+    }
+
+    /// Once the command has all that came before.
+    fn tell_of_break(&mut self) -> bool {
+        let socket = self.sockets.get_mut::<Socket<'_>>(self.handle);
+        let due = self.broken && self.ended.outside && socket.send_queue() == 0;
+        if !due || socket.state() == State::Closed {
+            return false;
+        }
+        socket.abort();
+        true
+    }
+
     fn verdict(&self, outside: &TcpStream) -> Turn {
-        let state = self.sockets.get::<Socket<'_>>(self.handle).state();
-        if self.outside_ended && self.inside_ended && matches!(state, State::Closed | State::TimeWait) {
-            return Turn::Over;
+        let socket = self.sockets.get::<Socket<'_>>(self.handle);
+        // a question that was taken back is listened for again
+        let over = matches!(socket.state(), State::Closed | State::Listen | State::TimeWait);
+        let clean = self.ended.outside && self.ended.inside && !self.broken;
+        let unsaid = !self.broken && (self.ended.heard && socket.can_recv() || !self.rest.is_empty());
+        if !over || unsaid || socket.state() == State::TimeWait && !clean {
+            return Turn::GoesOn;
         }
-        if state == State::Closed {
+        if !clean {
             break_off(outside);
-            return Turn::Over;
         }
-        Turn::GoesOn
+        Turn::Over
+    }
+
+    /// The command is gone: whether all it said is outside.
+    fn has_said_all(&self) -> bool {
+        self.ended.inside
+            || self.broken
+            || self.sockets.get::<Socket<'_>>(self.handle).state() == State::Closed
     }
 }
 
-/// The command has said all it has to say, and we have heard it.
-fn has_ended(socket: &Socket<'_>) -> bool {
-    let heard = !socket.can_recv();
-    heard && matches!(socket.state(), State::CloseWait | State::LastAck | State::Closing | State::TimeWait)
+/// The command has ended its side.
+fn has_ended(state: State) -> bool {
+    matches!(state, State::CloseWait | State::LastAck | State::Closing | State::TimeWait)
+}
+
+/// Monotonic, as smoltcp's own is not.
+fn now() -> Instant {
+    static START: OnceLock<std::time::Instant> = OnceLock::new();
+    let micros = START.get_or_init(std::time::Instant::now).elapsed().as_micros();
+    Instant::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
 }
 
 fn read(outside: &mut TcpStream, room: &mut [u8]) -> (usize, io::Result<usize>) {

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use crate::connection::Turn;
-use crate::outside::{begin_connection, break_off, stands};
+use crate::outside::{Room, begin_connection, break_off, stands};
 
 /// What of a connection is on its way, in bytes, each direction.
 const BUFFER: usize = 64 * 1024;
@@ -32,16 +32,26 @@ impl Visit {
         inside.set_nonblocking(true)?;
         inside.set_nodelay(true)?;
         let (out, back) = (Lane::new(), Lane::new());
-        Ok(Self { inside, outside: begin_connection(to)?, stood: false, out, back })
+        Ok(Self { inside, outside: begin_connection(to, Room::Narrow)?, stood: false, out, back })
     }
 
     /// Moves what can be moved.
     pub(crate) fn turn(&mut self) -> Turn {
         self.carry().unwrap_or_else(|_| {
-            break_off(&self.inside);
-            break_off(&self.outside);
+            self.give_up();
             Turn::Over
         })
+    }
+
+    /// Whether all that the command has said is outside.
+    pub(crate) fn has_said_all(&self) -> bool {
+        self.out.told
+    }
+
+    /// Ends it as broken.
+    pub(crate) fn give_up(&self) {
+        break_off(&self.inside);
+        break_off(&self.outside);
     }
 
     fn carry(&mut self) -> io::Result<Turn> {
@@ -50,9 +60,14 @@ impl Visit {
         if !self.stood {
             return Ok(Turn::GoesOn);
         }
-        self.out.carry(&mut self.inside, &mut self.outside)?;
+        let out = self.out.carry(&mut self.inside, &mut self.outside);
+        // who does not listen any more may have answered
         self.back.carry(&mut self.outside, &mut self.inside)?;
-        Ok(if self.out.told && self.back.told { Turn::Over } else { Turn::GoesOn })
+        match (self.out.told, self.back.told) {
+            (true, true) => Ok(Turn::Over),
+            (_, false) => Ok(Turn::GoesOn),
+            (false, true) => out.map(|()| Turn::GoesOn),
+        }
     }
 }
 

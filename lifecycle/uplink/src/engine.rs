@@ -1,10 +1,12 @@
 //! The one thread of an uplink: it waits for packets, sockets and its end, and for nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -15,7 +17,7 @@ use crate::connection::{Connection, Turn};
 use crate::datagrams::Exchange;
 use crate::door::Visit;
 use crate::flows::{Flow, Flows, Kind};
-use crate::outside::begin_connection;
+use crate::outside::{Room, begin_connection};
 use crate::packet::{Pair, Seen, Segment, read};
 use crate::refusal::{Why, reset, unreachable};
 use crate::rules::Rules;
@@ -29,6 +31,18 @@ const FIRST_FLOW: u64 = 1 << 16;
 /// Packets read before the sockets have their turn.
 const PACKETS_AT_ONCE: usize = 256;
 
+/// How often that is done at most before the last turn.
+const LAST_READS: usize = 16;
+
+/// How long what a command has said is brought out after its end, if whoever it is for is slow.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Of one process, those that linger included: a command that comes soon ends the oldest.
+const MOST_OPEN: usize = 4;
+
+/// Doors are tried again after this long.
+const SHUT: Duration = Duration::from_secs(1);
+
 /// Events taken at once.
 const EVENTS: usize = 256;
 
@@ -38,9 +52,12 @@ pub struct Uplink {
     end: OwnedFd,
 }
 
+/// Those of this process that are open, or linger, the oldest first.
+static OPEN: Mutex<VecDeque<OwnedFd>> = Mutex::new(VecDeque::new());
+
 impl Uplink {
-    /// Opens it: `packets` is the far end of the cable, bound to it, and `doors` listen in the command's
-    /// network for who wants the API.
+    /// Opens it: `packets` hears the far end of the cable, and `doors` listen in the command's network for who
+    /// wants what is on our loopback.
     ///
     /// # Errors
     /// The system has no descriptor or thread left.
@@ -48,17 +65,27 @@ impl Uplink {
         let end = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let doors: Vec<TcpListener> = doors.into_iter().map(TcpListener::from).collect();
         let engine = Engine::new(packets, doors, rules, end.as_fd().try_clone_to_owned()?)?;
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        open.push_back(end.as_fd().try_clone_to_owned()?);
+        if open.len() > MOST_OPEN {
+            open.pop_front().inspect(tell);
+        }
         thread::Builder::new().name("uplink".into()).spawn(move || engine.run())?;
         Ok(Self { end })
     }
 }
 
 impl Drop for Uplink {
-    /// Closes it soon, with all connections. Closing the cable takes the kernel milliseconds, which nobody
-    /// waits for.
+    /// The command is gone. What it said last is still brought out, for some seconds at most; nobody waits for
+    /// that, nor for the kernel, which takes milliseconds to close the cable.
     fn drop(&mut self) {
-        let _ = rustix::io::write(&self.end, &1_u64.to_ne_bytes());
+        tell(&self.end);
     }
+}
+
+/// Once to let it end, twice to end it at once.
+fn tell(end: &OwnedFd) {
+    let _ = rustix::io::write(end, &1_u64.to_ne_bytes());
 }
 
 /// Whenever a stream can be read or written anew: whoever hears of it goes on until neither is so.
@@ -69,10 +96,14 @@ struct Engine {
     epoll: OwnedFd,
     cable: Cable,
     doors: Vec<TcpListener>,
+    /// Doors that nobody is let in by until there are descriptors again.
+    shut: Vec<u64>,
     rules: Rules,
     flows: Flows,
     next: u64,
-    _end: OwnedFd,
+    end: OwnedFd,
+    /// How often its end has been told.
+    told: u64,
 }
 
 impl Engine {
@@ -80,45 +111,85 @@ impl Engine {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &end, EventData::new_u64(END), EventFlags::IN)?;
         epoll::add(&epoll, &packets, EventData::new_u64(PACKETS), EventFlags::IN)?;
-        for (door, number) in doors.iter().zip(FIRST_DOOR..) {
+        for door in &doors {
             door.set_nonblocking(true)?;
-            epoll::add(&epoll, door, EventData::new_u64(number), EventFlags::IN)?;
         }
-        let flows = Flows::default();
-        Ok(Self { epoll, cable: Cable::new(packets), doors, rules, flows, next: FIRST_FLOW, _end: end })
+        let shut = (FIRST_DOOR..).take(doors.len()).collect();
+        let (cable, flows) = (Cable::new(packets), Flows::default());
+        Ok(Self { epoll, cable, doors, shut, rules, flows, next: FIRST_FLOW, end, told: 0 })
     }
 
     fn run(mut self) {
         let mut events = Vec::with_capacity(EVENTS);
-        while let Ok(true) = self.turn(&mut events) {}
+        while self.told == 0 {
+            if self.turn(&mut events, None).is_err() {
+                return;
+            }
+        }
+        self.linger(&mut events);
     }
 
-    /// Waits for something and does it; false at the end.
-    fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<bool> {
-        let due = self.flows.due_ms().and_then(|ms| i64::try_from(ms).ok());
-        let due = due.map(|ms| Timespec { tv_sec: ms / 1000, tv_nsec: (ms % 1000) * 1_000_000 });
+    /// The command is gone, and its sockets have ended with it; what they had to say comes out of the cable still.
+    fn linger(&mut self, events: &mut Vec<Event>) {
+        let until = Instant::now() + LINGER;
+        let mut touched = BTreeSet::new();
+        (0..LAST_READS).for_each(|_| self.read_packets(&mut touched));
+        touched.extend(self.flows.all.keys());
+        self.move_all(touched);
+        while self.told < 2 && self.flows.have_unsaid() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.turn(events, Some(left)).is_err() {
+                break;
+            }
+        }
+        self.flows.give_up();
+    }
+
+    /// Waits for something, `at_most` this long, and does it.
+    fn turn(&mut self, events: &mut Vec<Event>, at_most: Option<Duration>) -> io::Result<()> {
+        self.open_doors();
+        let again = (!self.shut.is_empty()).then_some(SHUT);
+        let wait = self.flows.due().into_iter().chain(at_most).chain(again).min();
+        let wait = wait.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
         events.clear();
-        match epoll::wait(&self.epoll, spare_capacity(events), due.as_ref()) {
+        match epoll::wait(&self.epoll, spare_capacity(events), wait.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let mut touched = BTreeSet::new();
+        // whose time has come is not kept waiting by whoever is busy
+        let mut touched: BTreeSet<u64> = self.flows.overdue().collect();
         for event in events.iter() {
             match event.data.u64() {
-                END => return Ok(false),
+                END => self.hear_end(),
                 PACKETS => self.read_packets(&mut touched),
                 number if number >= FIRST_FLOW => _ = touched.insert(number),
                 door => self.visits(door, &mut touched),
             }
         }
-        if events.is_empty() {
-            self.flows.forget_quiet();
-            touched.extend(self.flows.all.keys());
-        }
+        self.move_all(touched);
+        Ok(())
+    }
+
+    fn move_all(&mut self, touched: BTreeSet<u64>) {
         for number in touched {
             self.move_on(number);
         }
-        Ok(true)
+    }
+
+    fn hear_end(&mut self) {
+        let mut count = [0; 8];
+        if rustix::io::read(&self.end, &mut count).is_ok() {
+            self.told += u64::from_ne_bytes(count);
+        }
+    }
+
+    fn open_doors(&mut self) {
+        for number in std::mem::take(&mut self.shut) {
+            let Some(door) = self.door(number) else { continue };
+            if epoll::add(&self.epoll, door, EventData::new_u64(number), EventFlags::IN).is_err() {
+                self.shut.push(number);
+            }
+        }
     }
 
     fn read_packets(&mut self, touched: &mut BTreeSet<u64>) {
@@ -134,28 +205,32 @@ impl Engine {
 
     /// The flow that has something to do now.
     fn tcp(&mut self, pair: Pair, segment: Segment, packet: Vec<u8>) -> Option<u64> {
-        if let Some(number) = self.flows.tcp(pair) {
-            if let Some(Flow::Tcp(_, connection)) = self.flows.all.get_mut(&number) {
+        if let Some(number) = self.flows.tcp(pair)
+            && let Some(Flow::Tcp(_, connection)) = self.flows.all.get_mut(&number)
+        {
+            if !segment.begins || !connection.is_forgotten(segment.next) {
                 connection.hear(packet);
+                return Some(number);
             }
-            return Some(number);
+            connection.give_up();
+            self.flows.remove(number);
         }
         if segment.begins {
-            return self.begin(pair, packet);
-        }
-        if !segment.resets {
+            self.begin(pair, segment, packet);
+        } else if !segment.resets {
             self.cable.write(&reset(pair, segment));
         }
         None
     }
 
-    fn begin(&mut self, pair: Pair, packet: Vec<u8>) -> Option<u64> {
+    fn begin(&mut self, pair: Pair, segment: Segment, packet: Vec<u8>) -> Option<u64> {
         let Some(way) = self.rules.way(pair.to) else { return self.refuse(&packet, Why::Prohibited) };
         if self.flows.room(Kind::Tcp).is_err() {
             return self.refuse(&packet, Why::NoHost);
         }
-        let Ok(outside) = begin_connection(way) else { return self.refuse(&packet, Why::NoHost) };
-        let connection = Connection::new(outside, packet);
+        let room = if self.flows.are_few() { Room::Wide } else { Room::Narrow };
+        let Ok(outside) = begin_connection(way, room) else { return self.refuse(&packet, Why::NoHost) };
+        let connection = Connection::new(outside, packet, segment.next);
         let number = self.number();
         self.listen_to(&connection.outside, number, CHANGES).ok()?;
         self.flows.add(number, Flow::Tcp(pair, connection));
@@ -188,21 +263,30 @@ impl Engine {
     }
 
     fn visits(&mut self, door: u64, touched: &mut BTreeSet<u64>) {
-        while let Some((inside, _)) = self.door(door).and_then(|door| door.accept().ok()) {
-            // one that cannot be served is closed
-            if self.flows.room(Kind::Visit).is_err() {
-                continue;
-            }
-            let number = self.number();
-            let port = inside.local_addr().map(|at| at.port()).ok();
-            let Some(to) = port.and_then(|port| self.rules.behind_door(port)) else { continue };
-            let Ok(visit) = Visit::new(inside, to) else { continue };
-            let heard = self.listen_to(&visit.inside, number, CHANGES);
-            if heard.and_then(|()| self.listen_to(&visit.outside, number, CHANGES)).is_ok() {
-                self.flows.add(number, Flow::Visit(visit));
-                touched.insert(number);
+        loop {
+            let Some(listener) = self.door(door) else { return };
+            match listener.accept() {
+                // one that cannot be served is closed
+                Ok((inside, _)) => touched.extend(self.visit(inside)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => {
+                    let _ = epoll::delete(&self.epoll, listener);
+                    self.shut.push(door);
+                    return;
+                }
             }
         }
+    }
+
+    fn visit(&mut self, inside: TcpStream) -> Option<u64> {
+        self.flows.room(Kind::Visit).ok()?;
+        let to = self.rules.behind_door(inside.local_addr().ok()?.port())?;
+        let visit = Visit::new(inside, to).ok()?;
+        let number = self.number();
+        self.listen_to(&visit.inside, number, CHANGES).ok()?;
+        self.listen_to(&visit.outside, number, CHANGES).ok()?;
+        self.flows.add(number, Flow::Visit(visit));
+        Some(number)
     }
 
     fn door(&self, number: u64) -> Option<&TcpListener> {
@@ -221,7 +305,7 @@ impl Engine {
             },
             Some(Flow::Udp(_, exchange)) => {
                 exchange.turn(&mut back);
-                Turn::GoesOn
+                if exchange.left().is_zero() { Turn::Over } else { Turn::GoesOn }
             }
             Some(Flow::Visit(visit)) => visit.turn(),
             None => return,

@@ -2,6 +2,7 @@
 //! of a pair of addresses by that pair.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::connection::Connection;
 use crate::datagrams::Exchange;
@@ -9,9 +10,12 @@ use crate::door::Visit;
 use crate::packet::Pair;
 
 /// At most so many of each kind: each holds memory of ours.
-const MOST_CONNECTIONS: usize = 512;
+const MOST_CONNECTIONS: usize = 256;
 const MOST_EXCHANGES: usize = 256;
 const MOST_VISITS: usize = 128;
+
+/// So many connections have more room in the kernel than the others.
+const FEW: usize = 16;
 
 /// What one number stands for.
 pub(crate) enum Flow {
@@ -75,39 +79,65 @@ impl Flows {
         }
     }
 
-    /// The exchanges that nothing has passed over for too long.
-    pub(crate) fn forget_quiet(&mut self) {
-        let quiet: Vec<u64> = self.exchanges().filter(|(_, left)| *left == 0).map(|(at, _)| at).collect();
-        for number in quiet {
+    /// Whether another connection is one of few.
+    pub(crate) fn are_few(&self) -> bool {
+        self.tcp.len() < FEW
+    }
+
+    /// How long until something must be done whatever comes.
+    pub(crate) fn due(&mut self) -> Option<Duration> {
+        // a flow that is late all the time must not take a core
+        self.all.values_mut().filter_map(left_ms).min().map(|left| Duration::from_millis(left.max(1)))
+    }
+
+    /// Those with which it must be done now.
+    pub(crate) fn overdue(&mut self) -> impl Iterator<Item = u64> {
+        let late = self.all.iter_mut().filter_map(|(number, flow)| Some((*number, left_ms(flow)?)));
+        late.filter(|(_, left)| *left == 0).map(|(number, _)| number)
+    }
+
+    /// Forgets all that a command that is gone has nothing to say by; whether others are left.
+    pub(crate) fn have_unsaid(&mut self) -> bool {
+        let said = |flow: &Flow| match flow {
+            Flow::Tcp(_, connection) => connection.has_said_all(),
+            Flow::Udp(..) => true,
+            Flow::Visit(visit) => visit.has_said_all(),
+        };
+        let done: Vec<u64> =
+            self.all.iter().filter(|(_, flow)| said(flow)).map(|(number, _)| *number).collect();
+        for number in done {
             self.remove(number);
+        }
+        !self.all.is_empty()
+    }
+
+    /// Whoever is still there learns that it was not all.
+    pub(crate) fn give_up(&self) {
+        for flow in self.all.values() {
+            match flow {
+                Flow::Tcp(_, connection) => connection.give_up(),
+                Flow::Visit(visit) => visit.give_up(),
+                Flow::Udp(..) => {}
+            }
         }
     }
 
-    /// In how many milliseconds something must be done whatever comes.
-    pub(crate) fn due_ms(&mut self) -> Option<u64> {
-        let exchanges = self.exchanges().map(|(_, left)| left).min();
-        let connections = self.all.values_mut().filter_map(|flow| match flow {
-            Flow::Tcp(_, connection) => connection.due_ms(),
-            Flow::Udp(..) | Flow::Visit(_) => None,
-        });
-        connections.chain(exchanges).min()
-    }
-
     fn forget_quietest(&mut self) {
-        let quietest = self.exchanges().min_by_key(|(_, left)| *left).map(|(number, _)| number);
+        let exchanges = self.all.iter_mut().filter(|(_, flow)| matches!(flow, Flow::Udp(..)));
+        let quietest = exchanges.filter_map(|(number, flow)| Some((left_ms(flow)?, *number))).min();
+        let quietest = quietest.map(|(_, number)| number);
         if let Some(number) = quietest {
             self.remove(number);
         }
     }
+}
 
-    /// Numbers, and milliseconds until they are forgotten.
-    fn exchanges(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.all.iter().filter_map(|(number, flow)| match flow {
-            Flow::Udp(_, exchange) => {
-                Some((*number, u64::try_from(exchange.left().as_millis()).unwrap_or(u64::MAX)))
-            }
-            Flow::Tcp(..) | Flow::Visit(_) => None,
-        })
+/// Milliseconds until something must be done with it.
+fn left_ms(flow: &mut Flow) -> Option<u64> {
+    match flow {
+        Flow::Tcp(_, connection) => connection.due_ms(),
+        Flow::Udp(_, exchange) => u64::try_from(exchange.left().as_millis()).ok(),
+        Flow::Visit(_) => None,
     }
 }
 

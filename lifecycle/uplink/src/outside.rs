@@ -6,11 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with, sockopt};
 
-/// Whether packets to `ip` would stay on this machine: it is one of our own addresses. Asks the kernel for the
-/// way, and sends nothing.
+/// Whether it is one of this machine's own addresses, or that cannot be told: only those can be bound to.
 pub(crate) fn is_ours(ip: IpAddr) -> bool {
-    let source = datagrams_to(SocketAddr::new(ip, 9)).and_then(|socket| socket.local_addr());
-    source.is_ok_and(|source| source.ip() == ip)
+    let bound = UdpSocket::bind(SocketAddr::new(ip, 0));
+    !bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
 /// A socket that sends to `to` and hears from nobody else.
@@ -22,12 +21,33 @@ pub(crate) fn datagrams_to(to: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
+/// What the kernel may hold of a connection, in bytes, each direction. It would grow to megabytes otherwise,
+/// which are nobody's limit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Room {
+    /// For one of few.
+    Wide,
+    /// For one of many.
+    Narrow,
+}
+
+impl Room {
+    fn bytes(self) -> usize {
+        match self {
+            Self::Wide => 1 << 20,
+            Self::Narrow => 128 << 10,
+        }
+    }
+}
+
 /// A connection that is on its way: it can be written to once it stands, which [`stands`] tells.
-pub(crate) fn begin_connection(to: SocketAddr) -> io::Result<TcpStream> {
+pub(crate) fn begin_connection(to: SocketAddr, room: Room) -> io::Result<TcpStream> {
     let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
     sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_socket_recv_buffer_size(&socket, room.bytes())?;
+    sockopt::set_socket_send_buffer_size(&socket, room.bytes())?;
     match connect(&socket, &to) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket.into()),
         Err(error) => Err(error.into()),

@@ -17,9 +17,9 @@ pub const MAX_RESOLVERS: usize = 3;
 /// Where name servers answer.
 const DNS: u16 = 53;
 
-/// Never, whatever is allowed besides: this host, the link, everybody at once, and where clouds keep their
-/// machines' secrets (AWS and GCP by IPv6, Alibaba, Oracle).
-const NEVER: [IpNet; 13] = [
+/// Never, whatever is allowed besides: this host, the link, everybody at once, where clouds keep their machines'
+/// secrets (AWS, Oracle and GCP by IPv6, Alibaba, Oracle, Azure), and translations that lead to any of these.
+const NEVER: [IpNet; 16] = [
     v4([0, 0, 0, 0], 8),
     v4([127, 0, 0, 0], 8),
     v4([169, 254, 0, 0], 16),
@@ -30,9 +30,12 @@ const NEVER: [IpNet; 13] = [
     v6(0xffff_0000_0000, 96),
     v6(0xfe80 << 112, 10),
     v6(0xff00 << 112, 8),
-    v6(0xfd00_0ec2 << 96 | 0x254, 128),
+    v4([168, 63, 129, 16], 32),
+    v6(0xfd00_0ec2 << 96, 32),
+    v6(0xfd00_00c1 << 96, 32),
     v6(0xfd20_00ce << 96 | 0x254, 128),
     v6(0x2002 << 112, 16),
+    v6(0x0064_ff9b_0001 << 80, 48),
 ];
 
 /// Not of the world: private and shared networks, and blocks that are nobody's.
@@ -108,7 +111,10 @@ impl Rules {
         if self.refused.contains(&ip) {
             return false;
         }
-        within(&self.allowed) || !within(&PRIVATE) && !is_ours(ip)
+        // our own only if it is named itself, not with its network
+        let named =
+            self.allowed.iter().any(|net| net.prefix_len() == net.max_prefix_len() && net.contains(&ip));
+        named || !is_ours(ip) && (within(&self.allowed) || !within(&PRIVATE))
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Ready {
     pub(super) files: Prepared,
     pub(super) token: String,
     pub(super) limits: Limits,
+    /// What the script itself asks of its sandbox.
+    asked: SandboxSettings,
 }
 
 /// What came of preparing: it can be started, or the job cannot run for this reason.
@@ -70,15 +72,24 @@ pub(super) fn ready(
     issued: Result<Issued, JobError>,
 ) -> Preparation {
     let Plan { script, asked, timeout } = plan;
-    let Issued { token, sandbox } = issued?;
-    let granted = worker.config.sandbox.granted_within(&sandbox, &asked);
+    let issued = issued?;
+    let limits = granted(worker, &issued, &asked, timeout)?;
+    Ok(Ready { script, token: issued.token, files: files?.within(limits), limits, asked })
+}
+
+fn granted(
+    worker: &Worker,
+    issued: &Issued,
+    asked: &SandboxSettings,
+    timeout: Duration,
+) -> Result<Limits, JobError> {
+    let granted = worker.config.sandbox.granted_within(&issued.sandbox, asked);
     let (kernel, network) = granted.map_err(|why| cannot_run(&why))?;
-    let limits = Limits { timeout, kernel, network, ..Limits::default() };
-    Ok(Ready { script, token, files: files?.within(limits), limits })
+    Ok(Limits { timeout, kernel, network, ..Limits::default() })
 }
 
 /// The attempt was guessed from NATS's count, which is not ours: when it was another, the
-/// token has to be another, too.
+/// token has to be another, too, and what its workspace asks for may have changed.
 pub(super) async fn retoken(
     worker: &Worker,
     keeper: &Keeper,
@@ -89,7 +100,10 @@ pub(super) async fn retoken(
     match preparation {
         Ok(ready) if guess != attempt => {
             let issued = issued(worker, keeper, job, attempt, ready.limits.timeout).await?;
-            Some(issued.map(|Issued { token, .. }| Ready { token, ..ready }))
+            Some(issued.and_then(|issued| {
+                let limits = granted(worker, &issued, &ready.asked, ready.limits.timeout)?;
+                Ok(Ready { token: issued.token, files: ready.files.within(limits), limits, ..ready })
+            }))
         }
         other => Some(other),
     }

@@ -87,6 +87,7 @@ impl Sandbox {
         let loopback_help = "ports of this machine's loopback that scripts reach on their own";
         let loopback_ports: Vec<u16> = v.list("loopback-ports", "", loopback_help);
         v.check(loopback_ports.len() <= MAX_DOORS, "loopback-ports names more than 16");
+        v.check(!loopback_ports.contains(&0), "loopback-ports names the port 0");
         Self {
             isolation,
             limits,

@@ -1,6 +1,7 @@
 //! What lies around a worker: the API, which scripts call back, and the services that they must not reach.
 //! Names are looked up again from time to time, so that a script that starts knows where the API is now.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -56,6 +57,8 @@ pub(super) struct Neighbourhood(Arc<Known>);
 #[derive(Debug)]
 struct Known {
     surrounding: Surrounding,
+    /// Where each service was found last.
+    services: Mutex<HashMap<String, Vec<IpAddr>>>,
     rules: Mutex<(Rules, Instant)>,
 }
 
@@ -63,7 +66,7 @@ impl Neighbourhood {
     /// Looks it up.
     pub(super) async fn explore(surrounding: Surrounding) -> Self {
         let rules = Mutex::new((Rules::default(), Instant::now()));
-        let known = Arc::new(Known { surrounding, rules });
+        let known = Arc::new(Known { surrounding, services: Mutex::default(), rules });
         known.look().await;
         Self(known)
     }
@@ -128,26 +131,37 @@ impl Known {
     }
 
     async fn look(&self) {
-        let mut refused = Vec::new();
-        for service in &self.surrounding.services {
-            refused.extend(addresses(service).await.iter().map(SocketAddr::ip));
-        }
+        let refused = self.find_services().await;
         let mut open = match &self.surrounding.api {
             Some(api) => addresses(api).await,
             None => Vec::new(),
         };
         let mut known = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        // a name server that is away moves nobody
         if open.is_empty() {
+            // a name server that is away moves nobody
             open.clone_from(&known.0.open);
-        }
-        if refused.is_empty() {
-            refused.clone_from(&known.0.refused);
         }
         let loopback = self.surrounding.loopback.iter();
         open.extend(loopback.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, *port))));
-        let (allowed, resolvers) = (self.surrounding.allowed.clone(), self.resolvers());
-        *known = (Rules { allowed, refused, open, resolvers }, Instant::now());
+        // as long as a service may be anywhere, private networks are not allowed
+        let allowed = refused.as_ref().map(|_| self.surrounding.allowed.clone()).unwrap_or_default();
+        let refused = refused.unwrap_or_default();
+        *known = (Rules { allowed, refused, open, resolvers: self.resolvers() }, Instant::now());
+    }
+
+    /// Where the services are, or were when their names were found last; `None` if one never was.
+    async fn find_services(&self) -> Option<Vec<IpAddr>> {
+        let mut all = Vec::new();
+        for service in &self.surrounding.services {
+            let found: Vec<IpAddr> = addresses(service).await.iter().map(SocketAddr::ip).collect();
+            let mut known = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = known.entry(service.host.clone()).or_default();
+            if !found.is_empty() {
+                *known = found;
+            }
+            all.push(known.clone());
+        }
+        all.iter().all(|found| !found.is_empty()).then(|| all.concat())
     }
 }
 
@@ -163,8 +177,8 @@ async fn addresses(place: &Place) -> Vec<SocketAddr> {
 
 fn name_servers(text: &str) -> Vec<IpAddr> {
     let lines = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
-    // a zone names an interface of ours
-    let servers = lines.filter_map(|server| server.trim().split('%').next()?.parse().ok());
+    // one with a zone can be asked through one interface only, and is left out
+    let servers = lines.filter_map(|server| server.trim().parse().ok());
     let servers: Vec<IpAddr> = servers.collect();
     // what the C library asks without one (resolv.conf(5))
     if servers.is_empty() { vec![IpAddr::from([127, 0, 0, 1])] } else { servers }
@@ -198,18 +212,25 @@ mod tests {
     #[tokio::test]
     async fn what_is_open_on_the_loopback_has_a_door() {
         let place = |host: &str, port| Place { host: host.to_owned(), port };
+        let private: IpNet = "10.0.0.0/8".parse().unwrap();
         let surrounding = Surrounding {
             api: Some(place("127.0.0.1", 8000)),
             loopback: vec![5432],
+            allowed: vec![private],
             services: vec![place("10.0.0.7", 4222), place("::1", 6379)],
             ..Surrounding::default()
         };
+        let lost = Surrounding { services: vec![place("nowhere.invalid", 1)], ..surrounding.clone() };
         let neighbourhood = Neighbourhood::explore(surrounding).await;
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(neighbourhood.link(folder.path()).unwrap().doors, [5432, 8000]);
         let rules = neighbourhood.rules().await;
         assert_eq!(rules.refused, ["10.0.0.7", "::1"].map(|host| host.parse::<IpAddr>().unwrap()));
+        assert_eq!(rules.allowed, [private]);
         let open = ["127.0.0.1:8000", "127.0.0.1:5432"].map(|open| open.parse::<SocketAddr>().unwrap());
         assert_eq!(rules.open, open);
+        // it may be anywhere, in the private network as well
+        let lost = Neighbourhood::explore(lost).await.rules().await;
+        assert_eq!((lost.allowed, lost.open), (vec![], rules.open));
     }
 }

@@ -15,8 +15,9 @@ use super::policy::{Policy, Seat};
 /// of that command, which is still on its way through other processes, has the cores first.
 const READY_AFTER: Duration = Duration::from_millis(10);
 
-/// Pads ready beyond the number of scripts at a time: while one is made ready again another is used.
-const MORE: usize = 1;
+/// Pads ready beyond the number of scripts at a time: while some are made ready again others are used, by a
+/// caller too who asks for one short script after the other.
+const MORE: usize = 3;
 
 /// A stock of pads. Cheap to clone.
 #[derive(Clone, Debug)]

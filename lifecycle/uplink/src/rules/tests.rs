@@ -52,6 +52,9 @@ fn the_world_is_reached_and_what_lies_beside_us_is_not() {
         // secrets of clouds
         "[fd00:ec2::254]:80",
         "[fd20:ce::254]:80",
+        "[fd00:ec2::23]:80",
+        "[fd00:c1::a9fe:a9fe]:80",
+        "168.63.129.16:80",
         "100.100.100.200:80",
         "192.0.0.192:80",
         // the same in other clothes
@@ -60,6 +63,7 @@ fn the_world_is_reached_and_what_lies_beside_us_is_not() {
         "[64:ff9b::a9fe:a9fe]:80",
         "[64:ff9b::a00:1]:80",
         "[2002:7f00:1::]:80",
+        "[64:ff9b:1::a00:1]:80",
     ] {
         assert_eq!(rules.way(no.parse().unwrap()), None, "{no}");
     }

@@ -1,8 +1,8 @@
 //! What there is to reach on the machine of the test.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::mpsc::{Receiver, channel};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 /// Says back by TCP and UDP, at one port, all it is told; and of each connection that has ended.
@@ -42,6 +42,48 @@ fn say_back(stream: &mut TcpStream) {
             return;
         }
     }
+}
+
+/// What a sink has heard of one connection: so many bytes, and whether it ended as it should.
+pub(super) type Heard = (usize, bool);
+
+/// Reads to the end, once it is let to, and tells.
+pub(super) struct Sink {
+    pub(super) at: SocketAddr,
+    pub(super) let_go: Sender<()>,
+    pub(super) heard: Receiver<Heard>,
+}
+
+/// One that ends its own side of each connection at once.
+pub(super) fn sink(ip: &str) -> Sink {
+    let listener = TcpListener::bind((ip, 0)).unwrap();
+    let at = listener.local_addr().unwrap();
+    let ((say, heard), (let_go, may)) = (channel(), channel());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            may.recv().unwrap();
+            let mut all = Vec::new();
+            let clean = stream.read_to_end(&mut all).is_ok();
+            say.send((all.len(), clean)).unwrap();
+        }
+    });
+    Sink { at, let_go, heard }
+}
+
+/// Answers before it has read, and breaks off: the kernel does so for whoever closes with something unread.
+pub(super) fn rude(ip: &str) -> SocketAddr {
+    let listener = TcpListener::bind((ip, 0)).unwrap();
+    let at = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+            stream.write_all(b"too much").unwrap();
+        }
+    });
+    at
 }
 
 /// A name server to which every name is this address (RFC 1035).
