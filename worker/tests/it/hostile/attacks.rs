@@ -46,6 +46,8 @@ pub(super) struct Attack {
     pub(super) stopped: Stopped,
     /// Nobody else could do it even unconfined.
     pub(super) needs_root: bool,
+    /// A supervisor stops it, whatever is confined: what happens without is seen by starting it by hand.
+    needs_no_supervisor: bool,
 }
 
 const PROCESS: Stopped = Stopped { root: Level::Process, user: Level::Process };
@@ -56,7 +58,15 @@ const LANDLOCK: Stopped = Stopped { root: Level::Landlock, user: Level::Landlock
 const NAMESPACES: Stopped = Stopped { root: Level::Namespaces, user: Level::Namespaces };
 
 const fn python(name: &'static str, stopped: Stopped, code: &'static str) -> Attack {
-    Attack { name, language: Python3, code, goal: Goal::Answer, stopped, needs_root: false }
+    Attack {
+        name,
+        language: Python3,
+        code,
+        goal: Goal::Answer,
+        stopped,
+        needs_root: false,
+        needs_no_supervisor: false,
+    }
 }
 
 const fn deno(name: &'static str, stopped: Stopped, code: &'static str) -> Attack {
@@ -76,6 +86,10 @@ impl Attack {
         Self { needs_root: true, ..self }
     }
 
+    const fn needs_no_supervisor(self) -> Self {
+        Self { needs_no_supervisor: true, ..self }
+    }
+
     /// Whether it got what it wants, and what it got.
     pub(super) async fn succeeds(&self, world: &World) -> (bool, String) {
         let mut victim = Victim::new(&world.secret);
@@ -84,6 +98,10 @@ impl Attack {
             Deno => format!("export async function main({{...w}}) {{\n{}\n}}", self.code),
             _ => self.code.to_owned(),
         };
+        if self.needs_no_supervisor && world.bench.executor.level().is_none() {
+            let said = World::by_hand(&source, &world.arguments(&victim));
+            return (said.contains(&world.secret) || said.contains("broke"), said);
+        }
         let mut call = invocation(self.language, &source, &world.arguments(&victim));
         if matches!(self.goal, Goal::UdpWithoutNetwork) {
             call.limits.network = Network::None;
@@ -188,6 +206,16 @@ def main(**w):
     python("gets out through its own root in /proc", OWN_USER, "def main(**w): return read('/proc/self/root' + w['config'])"),
     bash("gets out through its own working folder", OWN_USER, "config=\"$1\"\ncat \"/proc/self/cwd/../../../../../../../..$config\"; echo"),
     bash("gets out through a neighbour's root in /proc", OWN_USER, "neighbour=\"$1\"\nconfig=\"$2\"\ncat \"/proc/$neighbour/root$config\" || cat \"/proc/$neighbour/root/job/neighbour\""),
+    python("reads an inherited descriptor", PROCESS, "def main(**w): return os.pread(w['descriptor'], 200, 0).decode()").needs_no_supervisor(),
+    python("writes a core file", PROCESS, r"
+def main(**w):
+    import resource
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+    child = os.fork()
+    if child == 0: os.abort()
+    return 'broke' if os.WCOREDUMP(os.waitpid(child, 0)[1]) else 'none'
+").needs_no_supervisor(),
     bash("runs a setuid program", PROCESS, "setuid=\"$1\"\nroots=\"$2\"\n\"$setuid\" \"$roots\"; echo"),
     // another job
     python("reads a file of another job", OWN_USER, "def main(**w): return read(w['neighbour_folder'] + '/neighbour')"),

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use proto::Language;
+use rustix::fs::{Mode, OFlags};
 use sandbox::Level;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -43,6 +45,7 @@ pub(super) struct World {
     heard: Arc<Mutex<Vec<u8>>>,
     _memory: String,
     _config: TempDir,
+    _leak: OwnedFd,
 }
 
 impl World {
@@ -63,6 +66,8 @@ impl World {
         let listed = tcp("127.0.0.1:0", secret);
         let surrounding = Surrounding { ports: vec![listed], ..Surrounding::default() };
         let python_path = vec![packages.clone()];
+        // without the flag that closes it at an exec: whoever is started by us has it
+        let leak = rustix::fs::open(&config_file, OFlags::RDONLY, Mode::empty()).unwrap();
         let config = Config { isolation, python_path, surrounding, ..config(work.path()) };
         let bench = Bench { executor: Executor::new(&config, host()).await.unwrap(), work };
         let level = bench.executor.level();
@@ -87,6 +92,7 @@ impl World {
             "redis": tcp("127.0.0.1:0", secret),
             "auth": tcp("127.0.0.1:0", secret),
             "listed": listed,
+            "descriptor": leak.as_raw_fd(),
             "six": tcp("[::1]:0", secret),
             "admin": http(secret),
             "udp": udp(&heard),
@@ -97,7 +103,18 @@ impl World {
         });
         let secret = secret.to_owned();
         let memory = format!("{secret}-in-memory");
-        Self { bench, secret, outside, packages, facts, neighbour, heard, _memory: memory, _config: private }
+        Self {
+            bench,
+            secret,
+            outside,
+            packages,
+            facts,
+            neighbour,
+            heard,
+            _memory: memory,
+            _config: private,
+            _leak: leak,
+        }
     }
 
     /// The arguments of every attack, with a process of the worker's user to do something to.
@@ -105,6 +122,15 @@ impl World {
         let mut facts = self.facts.clone();
         facts["victim"] = json!(victim.0.id());
         facts.to_string()
+    }
+
+    /// What Python says that we start ourselves, with nothing in between.
+    pub(super) fn by_hand(source: &str, arguments: &str) -> String {
+        let run = format!("{source}\nimport json\nprint(main(**json.loads(sys.argv[1])))");
+        let folder = open_folder();
+        let mut python = Command::new("python3");
+        let output = python.args(["-c", &run, arguments]).current_dir(folder.path()).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Whether something came by UDP since the last question: before a word of our own, which comes behind it.
