@@ -80,6 +80,11 @@ impl Cgroups {
         has(Kind::Unified) || has(Kind::Memory) && has(Kind::Pids)
     }
 
+    /// Where the groups of commands lie, one folder for each hierarchy.
+    pub fn folders(&self) -> impl Iterator<Item = &Path> {
+        self.folders.iter().map(|(_, folder)| folder.as_path())
+    }
+
     /// Groups for one command at a time.
     ///
     /// # Errors

@@ -220,6 +220,17 @@ impl Executor {
         self.shared.pads.policy().has_cgroups()
     }
 
+    /// The folders in which the control groups of scripts lie; none where none are delegated. The groups belong to
+    /// whoever starts scripts, and are there for as long as that is.
+    pub fn control_groups(&self) -> Vec<PathBuf> {
+        self.shared.pads.policy().control_groups()
+    }
+
+    /// Whether all launchers are ready: nothing runs, and nothing is being prepared.
+    pub fn is_stocked(&self) -> bool {
+        self.shared.pads.are_full()
+    }
+
     /// Makes the folder and the files of a script: all that can be done before it may start.
     ///
     /// # Errors

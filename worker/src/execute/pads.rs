@@ -88,6 +88,11 @@ impl Pads {
         });
     }
 
+    /// Whether as many as are kept are ready.
+    pub(super) fn are_full(&self) -> bool {
+        self.stock(|stock| stock.ready.len() >= self.0.keep)
+    }
+
     pub(super) fn policy(&self) -> &Policy {
         &self.0.policy
     }

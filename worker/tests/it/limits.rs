@@ -3,6 +3,7 @@
 //! if that is root, all of it as an ordinary user, too.
 
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -42,9 +43,17 @@ struct Traces {
     processes: Vec<String>,
     mounts: String,
     folders: usize,
+    /// Control groups of this bench's worker, and whatever is in them.
+    groups: Vec<PathBuf>,
 }
 
 impl Traces {
+    /// Control groups are there for as long as a launcher is, and launchers are made ready in the background.
+    async fn before(bench: &Bench) -> Self {
+        crate::bench::eventually(|| bench.executor.is_stocked()).await;
+        Self::now(bench)
+    }
+
     fn now(bench: &Bench) -> Self {
         let mark = mark(bench);
         let ids = std::fs::read_dir("/proc").unwrap().flatten();
@@ -58,8 +67,19 @@ impl Traces {
             processes: names.collect(),
             mounts: std::fs::read_to_string("/proc/self/mountinfo").unwrap(),
             folders: bench.folders(),
+            groups: bench.executor.control_groups().iter().flat_map(|folder| within(folder)).collect(),
         }
     }
+}
+
+/// All folders below this one, in an order of their own.
+fn within(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let mut below: Vec<PathBuf> =
+        entries.filter(|entry| entry.file_type().unwrap().is_dir()).map(|entry| entry.path()).collect();
+    below.sort();
+    let deeper: Vec<PathBuf> = below.iter().flat_map(|folder| within(folder)).collect();
+    [below, deeper].concat()
 }
 
 /// In the environment of each script of this bench.
@@ -111,7 +131,7 @@ async fn fails(language: Language, script: &str, name: &str, says: &[&str]) {
 
 async fn fails_within(limits: Limits, language: Language, script: &str, name: &str, says: &[&str]) {
     for (level, bench) in levels().await {
-        let before = Traces::now(&bench);
+        let before = Traces::before(&bench).await;
         let neighbour =
             bench.live(marked(&bench, Bash, "for i in {1..20}; do sleep 0.05; : > f$i; done; echo well"));
         let ran = greedy(&bench, language, script, limits).await;
@@ -236,7 +256,7 @@ async fn files_in_the_folder_for_temporary_ones() {
 #[tokio::test]
 async fn a_daemon_that_is_left_behind_ends_with_its_script() {
     for (level, bench) in levels().await {
-        let before = Traces::now(&bench);
+        let before = Traces::before(&bench).await;
         let script = "import os, sys, time\ndef main():\n    if os.fork() == 0:\n        os.setsid()\n        if os.fork(): os._exit(0)\n        os.chdir('/')\n        os.execv('/bin/sleep', ['hostile-left', '1000'])\n    return 'left'";
         assert_eq!(greedy(&bench, Python3, script, tight()).await.result(), "\"left\"", "{level}");
         assert_eq!(Traces::now(&bench), before, "{level}");
@@ -247,7 +267,7 @@ async fn a_daemon_that_is_left_behind_ends_with_its_script() {
 async fn its_parent_killed() {
     let root = rustix::process::geteuid().is_root();
     for (level, bench) in levels().await {
-        let before = Traces::now(&bench);
+        let before = Traces::before(&bench).await;
         let script = "for s in 9 STOP; do kill -$s $PPID || true; kill -$s 1 || true; done; echo alive";
         let ran = greedy(&bench, Bash, script, tight()).await;
         if level == Level::Process && !root {
@@ -265,7 +285,7 @@ async fn its_parent_killed() {
 #[tokio::test]
 async fn a_flood_without_a_line_and_a_deaf_script_end_at_the_timeout() {
     for (level, bench) in levels().await {
-        let before = Traces::now(&bench);
+        let before = Traces::before(&bench).await;
         let mut call = marked(&bench, Bash, "trap '' TERM INT HUP; while :; do printf x; done");
         call.limits.timeout = Duration::from_millis(500);
         let started = Instant::now();
@@ -301,17 +321,12 @@ async fn control_groups_go_with_their_worker() {
         assert!(!rustix::process::geteuid().is_root());
         return;
     }
-    let own =
-        bench.run(Bash, "grep -E ':memory:|^0::' /proc/self/cgroup || cat /proc/1/cgroup; true", "{}").await;
-    let place = own.log.lines().find(|line| line.contains("hookmill-")).unwrap().to_owned();
-    let path = place.rsplit(':').next().unwrap().trim_start_matches('/').to_owned();
-    let groups = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
-    let group =
-        groups.iter().map(|root| std::path::Path::new(root).join(&path)).find(|path| path.is_dir()).unwrap();
-    let all = group.parent().unwrap().to_owned();
+    crate::bench::eventually(|| bench.executor.is_stocked()).await;
+    let all = bench.executor.control_groups();
+    assert!(all.iter().all(|folder| within(folder).len() > 1), "{all:?}");
     drop(bench);
     // the supervisors remove them as they end, each by itself
-    crate::bench::eventually(|| !group.exists() && !all.exists()).await;
+    crate::bench::eventually(|| !all.iter().any(|folder| folder.exists())).await;
 }
 
 #[tokio::test]
