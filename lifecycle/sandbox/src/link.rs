@@ -1,17 +1,17 @@
 //! A network of one's own: a namespace with a loopback, a cable, and nothing at its far end but whoever is
 //! given it. Everything that is not on the loopback goes into the cable.
 
-use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::num::NonZeroU32;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use nix::sched::{CloneFlags, unshare};
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with, sockopt};
 use serde::{Deserialize, Serialize};
+use socket2::{SockFilter, Socket};
 
 use crate::netlink::{self, Route};
 
@@ -49,30 +49,25 @@ pub struct Link {
 /// What leads out of it.
 #[derive(Debug)]
 pub struct Ends {
-    /// A packet socket that hears the far end of the cable, and nothing else.
+    /// A packet socket that hears what comes out at the far end of the cable, and nothing else.
     pub packets: OwnedFd,
     /// Listeners on the loopback, those of one port after those of another.
     pub doors: Vec<OwnedFd>,
 }
 
 /// From now on we are in it. Needs the rights to make network namespaces.
-///
-/// The far end lies in a namespace of its own, with nothing else in it, so that a socket that hears everything
-/// there hears the cable alone. To bind one to the cable would be the other way, but takes the kernel 10 ms.
 pub(crate) fn make(wanted: &Link) -> io::Result<Ends> {
     unshare(CloneFlags::CLONE_NEWNET)?;
-    let mut far = Route::open()?;
-    let (packets, there) = (far_end()?, fs::File::open("/proc/thread-self/ns/net")?);
-    unshare(CloneFlags::CLONE_NEWNET)?;
-    let mut near = Route::open()?;
-    near.ask(Message::NewLink(netlink::cable(NEAR, FAR, there.as_raw_fd(), MTU)))?;
-    far.ask(Message::SetLink(netlink::up(FAR.1)))?;
-    near.ask(Message::SetLink(netlink::up(NEAR.1)))?;
-    near.ask(Message::SetLink(netlink::up(LOOPBACK)))?;
-    address(&mut near, ADDRESS.into())?;
+    let packets = far_end()?;
+    let mut route = Route::open()?;
+    route.ask(Message::NewLink(netlink::cable(NEAR, FAR, MTU)))?;
+    for interface in [FAR.1, NEAR.1, LOOPBACK] {
+        route.ask(Message::SetLink(netlink::up(interface)))?;
+    }
+    address(&mut route, ADDRESS.into())?;
     if wanted.ipv6 {
         // new networks may have none though ours has: then there is IPv4
-        let _: io::Result<()> = address(&mut near, ADDRESS_V6.into());
+        let _: io::Result<()> = address(&mut route, ADDRESS_V6.into());
     }
     Ok(Ends { packets, doors: doors(&wanted.doors)? })
 }
@@ -82,13 +77,34 @@ fn address(route: &mut Route, ip: IpAddr) -> io::Result<()> {
     route.ask(Message::NewRoute(netlink::default_route(NEAR.1, ip)))
 }
 
+/// A socket that hears what comes out at the far end. Only a filter can say so: to bind it to the interface
+/// would take the kernel 10 ms, a grace period.
 fn far_end() -> io::Result<OwnedFd> {
     let all = NonZeroU32::new(ALL).map(Protocol::from_raw);
     let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, all)?;
+    let socket = Socket::from(socket);
+    socket.attach_filter(&comes_out())?;
     if sockopt::set_socket_recv_buffer_size_force(&socket, ROOM).is_err() {
         sockopt::set_socket_recv_buffer_size(&socket, ROOM)?;
     }
-    Ok(socket)
+    Ok(socket.into())
+}
+
+/// Lets through what the far end receives, whole: neither what the loopback or the near end carry, nor what the
+/// far end sends (classic BPF, with the extensions of <https://docs.kernel.org/networking/filter.html>).
+fn comes_out() -> [SockFilter; 6] {
+    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    let take = (libc::BPF_RET | libc::BPF_K) as u16;
+    let extension = |number: i32| (libc::SKF_AD_OFF + number).cast_unsigned();
+    [
+        SockFilter::new(load, 0, 0, extension(libc::SKF_AD_IFINDEX)),
+        SockFilter::new(equal, 0, 3, FAR.1),
+        SockFilter::new(load, 0, 0, extension(libc::SKF_AD_PKTTYPE)),
+        SockFilter::new(equal, 1, 0, libc::PACKET_OUTGOING.into()),
+        SockFilter::new(take, 0, 0, u32::MAX),
+        SockFilter::new(take, 0, 0, 0),
+    ]
 }
 
 fn doors(ports: &[u16]) -> io::Result<Vec<OwnedFd>> {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -50,13 +50,12 @@ impl Route {
     }
 }
 
-/// A pair of interfaces, each the other's peer, which they must be before they are up; the far one in the
-/// network namespace `there`. They ask nobody for addresses of cards.
-pub(crate) fn cable(near: (&str, u32), far: (&str, u32), there: RawFd, mtu: u32) -> LinkMessage {
-    let mut far = end(far, mtu);
-    far.attributes.push(LinkAttribute::NetNsFd(there));
+/// A pair of interfaces, each the other's peer, which they must be before they are up. They ask nobody for
+/// addresses of cards.
+pub(crate) fn cable(near: (&str, u32), far: (&str, u32), mtu: u32) -> LinkMessage {
     let mut message = end(near, mtu);
-    let info = vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(far)))];
+    let info =
+        vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(end(far, mtu))))];
     message.attributes.push(LinkAttribute::LinkInfo(info));
     message
 }
