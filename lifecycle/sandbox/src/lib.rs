@@ -7,6 +7,7 @@
 //! that it starts, or fails with a text that names it. Nothing is done by halves: a step that
 //! fails ends the launcher.
 
+mod bpf;
 mod capabilities;
 mod cgroup;
 mod cgroups;
@@ -36,5 +37,5 @@ pub use link::{Ends, Link};
 pub use mounts::{SEEN_FOLDER, SEEN_TMP};
 pub use network::{Network, UnknownNetwork};
 pub use source::{SOURCE, fnv1a};
-pub use steps::{Failed, before, for_command, outside};
+pub use steps::{Failed, apart, before, for_command, outside};
 pub use users::{Lease, NoUsers, Users};

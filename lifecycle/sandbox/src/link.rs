@@ -13,6 +13,7 @@ use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with,
 use serde::{Deserialize, Serialize};
 use socket2::{SockFilter, Socket};
 
+use crate::bpf::{IF_EQUAL, LOAD, RETURN};
 use crate::netlink::{self, Route};
 
 /// The first interface of every network.
@@ -93,17 +94,14 @@ fn far_end() -> io::Result<OwnedFd> {
 /// Lets through what the far end receives, whole: neither what the loopback or the near end carry, nor what the
 /// far end sends (classic BPF, with the extensions of <https://docs.kernel.org/networking/filter.html>).
 fn comes_out() -> [SockFilter; 6] {
-    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-    let take = (libc::BPF_RET | libc::BPF_K) as u16;
     let extension = |number: i32| (libc::SKF_AD_OFF + number).cast_unsigned();
     [
-        SockFilter::new(load, 0, 0, extension(libc::SKF_AD_IFINDEX)),
-        SockFilter::new(equal, 0, 3, FAR.1),
-        SockFilter::new(load, 0, 0, extension(libc::SKF_AD_PKTTYPE)),
-        SockFilter::new(equal, 1, 0, libc::PACKET_OUTGOING.into()),
-        SockFilter::new(take, 0, 0, u32::MAX),
-        SockFilter::new(take, 0, 0, 0),
+        SockFilter::new(LOAD, 0, 0, extension(libc::SKF_AD_IFINDEX)),
+        SockFilter::new(IF_EQUAL, 0, 3, FAR.1),
+        SockFilter::new(LOAD, 0, 0, extension(libc::SKF_AD_PKTTYPE)),
+        SockFilter::new(IF_EQUAL, 1, 0, libc::PACKET_OUTGOING.into()),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
     ]
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{getegid, geteuid};
 
 use crate::capabilities::keep_over_exec;
@@ -12,12 +12,19 @@ use crate::identity::{hide, show};
 /// What the command is told the machine is called.
 const HOST_NAME: &str = "job";
 
-/// The next process we start is the first of a process namespace. Only root may have that just so;
-/// anybody else needs a user namespace first, in which that process keeps the right to mount.
-pub(crate) fn outer(root: bool) -> io::Result<()> {
-    if root {
-        return unshare(CloneFlags::CLONE_NEWPID).map_err(Into::into);
-    }
+/// What `start` starts is the first of a process namespace; whoever we start afterwards is not in it. Needs root's
+/// rights.
+pub(crate) fn apart<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let ours = fs::File::open("/proc/thread-self/ns/pid")?;
+    unshare(CloneFlags::CLONE_NEWPID)?;
+    let started = start();
+    setns(ours, CloneFlags::CLONE_NEWPID)?;
+    started
+}
+
+/// The next process we start is the first of a process namespace, and keeps the right to mount. For who is not
+/// root: it takes a user namespace, which is not left again.
+pub(crate) fn outer() -> io::Result<()> {
     own_users(CloneFlags::CLONE_NEWPID)?;
     keep_over_exec().map_err(Into::into)
 }

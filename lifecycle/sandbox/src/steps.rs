@@ -34,13 +34,22 @@ impl<T, E: std::fmt::Display> Step<T> for Result<T, E> {
     }
 }
 
-/// With namespaces: done by the process that starts the one that does the rest, which is the first
-/// of its process namespace.
+/// With namespaces, where commands have a user of their own: starts the process that does the rest, by `start`. It
+/// is the first of its process namespace.
+///
+/// # Errors
+/// The system does not allow it, or it cannot be started.
+pub fn apart<T>(start: impl FnOnce() -> io::Result<T>) -> Result<T, Failed> {
+    namespaces::apart(start).step("a process namespace")
+}
+
+/// With namespaces, where commands have our user: done by the process that starts the one that does the rest, which
+/// is the first of its process namespace.
 ///
 /// # Errors
 /// The system does not allow it.
-pub fn outside(wanted: &Confinement) -> Result<(), Failed> {
-    namespaces::outer(wanted.user.is_some()).step("a process namespace")
+pub fn outside() -> Result<(), Failed> {
+    namespaces::outer().step("a process namespace")
 }
 
 /// All that can be done before the command is known; what leads out of its network if it has one of its own.

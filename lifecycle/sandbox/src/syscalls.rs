@@ -8,6 +8,8 @@ use seccompiler::{
     SeccompRule, TargetArch, apply_filter, sock_filter,
 };
 
+#[cfg(target_arch = "x86_64")]
+use crate::bpf::{IF_AT_LEAST, LOAD, RETURN};
 use crate::level::Level;
 use crate::network::Network;
 
@@ -114,13 +116,7 @@ const TERMINAL_INPUT: [u64; 2] = [0x5412, 0x541c];
 #[cfg(target_arch = "x86_64")]
 const X32: u32 = 0x4000_0000;
 
-/// Words of the filter's language: load a word, compare it, return (linux/bpf_common.h, linux/seccomp.h).
-#[cfg(target_arch = "x86_64")]
-const LOAD: u16 = 0x20;
-#[cfg(target_arch = "x86_64")]
-const IF_AT_LEAST: u16 = 0x35;
-#[cfg(target_arch = "x86_64")]
-const RETURN: u16 = 0x06;
+/// Of a filter's answers: this error (linux/seccomp.h).
 #[cfg(target_arch = "x86_64")]
 const RET_ERRNO: u32 = 0x0005_0000;
 

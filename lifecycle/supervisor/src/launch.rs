@@ -1,7 +1,7 @@
 //! A launcher, seen from its supervisor.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::fchown;
 use std::os::unix::net::UnixStream;
 
@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use sandbox::{Confinement, Ends, Level, Network, User};
 use uplink::Uplink;
 
-use super::launcher::{OUTER, Said, start};
+use super::launcher::{INNER, OUTER, Said, start};
 use super::orders::{receive_with_pipes, send_all};
 use super::way_out;
 use super::wire::{Spec, encode};
@@ -34,26 +34,9 @@ impl Launcher {
     /// It cannot be started, or not confine itself.
     pub(crate) fn start(confinement: Confinement) -> io::Result<Self> {
         let (mut line, theirs) = UnixStream::pair()?;
-        let outer = start(OUTER, &serde_json::to_string(&confinement)?, theirs.as_fd())?;
+        let first = first_process(&confinement, theirs.as_fd())?;
         drop(theirs);
-        let (mut main, mut ready) = (outer, None);
-        let mut two = confinement.level == Level::Namespaces;
-        // two processes speak, and which is first is open
-        let descriptors = loop {
-            match said(&mut line)? {
-                (Said::Inner(inner), _) => {
-                    main = Pid::from_raw(inner).ok_or_else(|| io::Error::other("no process id"))?;
-                    two = false;
-                    // it has done its part; the other one is our child now
-                    waitpid(Some(outer), WaitOptions::empty())?;
-                }
-                (Said::Ready, descriptors) => ready = Some(descriptors),
-                (other, _) => return Err(io::Error::other(format!("a launcher said {other:?}"))),
-            }
-            if let Some(descriptors) = ready.take_if(|_| !two) {
-                break descriptors;
-            }
-        };
+        let (main, descriptors) = until_ready(&mut line, first)?;
         let ends = way_out::take(&confinement, descriptors)?;
         Ok(Self { main, line, confinement, ends, uplink: None })
     }
@@ -109,6 +92,50 @@ impl Launcher {
     fn is_unfit(&self, asked: Network) -> bool {
         let narrower = asked == Network::Internet && self.confinement.link.is_some();
         asked > self.confinement.network || asked < self.confinement.network && narrower
+    }
+}
+
+/// The process to start for it.
+enum First {
+    /// The launcher itself.
+    Launcher(Pid),
+    /// Who may not make a process namespace just so gives itself the right, starts the launcher, and says so.
+    Outer(Pid),
+}
+
+fn first_process(confinement: &Confinement, theirs: BorrowedFd<'_>) -> io::Result<First> {
+    let wanted = serde_json::to_string(confinement)?;
+    match (confinement.level, confinement.user) {
+        (Level::Namespaces, None) => start(OUTER, &wanted, theirs).map(First::Outer),
+        (Level::Namespaces, Some(_)) => {
+            let started = sandbox::apart(|| start(INNER, &wanted, theirs));
+            started.map(First::Launcher).map_err(io::Error::other)
+        }
+        (Level::Process | Level::Landlock, _) => start(OUTER, &wanted, theirs).map(First::Launcher),
+    }
+}
+
+/// The launcher, and what it sends when all that can be done ahead is done.
+fn until_ready(line: &mut UnixStream, first: First) -> io::Result<(Pid, Vec<OwnedFd>)> {
+    let (mut main, outer) = match first {
+        First::Launcher(main) => (Some(main), None),
+        First::Outer(outer) => (None, Some(outer)),
+    };
+    let mut ready = None;
+    // two processes speak, and which is first is open
+    loop {
+        match said(line)? {
+            (Said::Inner(inner), _) => {
+                main = Pid::from_raw(inner);
+                // it has done its part; the other one is our child now
+                waitpid(outer, WaitOptions::empty())?;
+            }
+            (Said::Ready, descriptors) => ready = Some(descriptors),
+            (other, _) => return Err(io::Error::other(format!("a launcher said {other:?}"))),
+        }
+        if let Some((main, descriptors)) = main.zip(ready.take_if(|_| main.is_some())) {
+            return Ok((main, descriptors));
+        }
     }
 }
 

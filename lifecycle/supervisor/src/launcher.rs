@@ -21,7 +21,7 @@ use super::reap::{Reaped, Used, bury};
 use super::wire::{Spec, Status, encode, send};
 use super::{DIALECT, monotonic_ns, spawn};
 
-/// The first process: it confines itself, or starts the one that does.
+/// The first process: it confines itself, or starts the one that does in a process namespace.
 pub(crate) const OUTER: &str = "__launch";
 
 /// The first process of a process namespace.
@@ -75,7 +75,7 @@ fn launch(stage: &str, wanted: &str, line: &mut UnixStream) -> io::Result<()> {
     super::close_strangers(line.as_fd());
     let confinement: Confinement = serde_json::from_str(wanted)?;
     if stage == OUTER && confinement.level == Level::Namespaces {
-        sandbox::outside(&confinement).map_err(io::Error::other)?;
+        sandbox::outside().map_err(io::Error::other)?;
         let inner = start(INNER, wanted, line.as_fd())?;
         return send(line, &Said::Inner(inner.as_raw_nonzero().get()));
     }
