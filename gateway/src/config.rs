@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::HeaderName;
 use lifecycle::{FromValues, Secret, Values};
 use proto::Language;
 
@@ -33,11 +34,17 @@ pub struct Config {
     pub max_waiters: usize,
     /// How long runs are kept after their end.
     pub retention: Duration,
+    /// Headers, beside `Idempotency-Key` and `webhook-id`, in which senders name a delivery, in the order in which they
+    /// count.
+    pub idempotency_headers: Vec<HeaderName>,
+    /// How long a key stands for its job; no longer than runs are kept, as a job that nobody knows any more would be
+    /// made anew.
+    pub idempotency_memory: Duration,
 }
 
 impl FromValues for Config {
     fn from_values(v: &mut Values) -> Self {
-        let config = Self {
+        let mut config = Self {
             listen: v.or("listen", "127.0.0.1:8000", "address of the HTTP API"),
             nats_url: v.or("nats-url", "nats://127.0.0.1:4222", "NATS servers, separated by commas"),
             nats_password: v.secret("nats-password", "password of the NATS user `gateway`"),
@@ -54,7 +61,18 @@ impl FromValues for Config {
             wait_max: v.duration("wait-max", "10m", "longest wait a caller may ask for"),
             max_waiters: v.or("max-waiters", "10000", "callers that may wait at once"),
             retention: v.duration("retention", "168h", "how long runs are kept after their end"),
+            idempotency_headers: v.list(
+                "idempotency-headers",
+                "",
+                "headers that name a delivery, beside Idempotency-Key and webhook-id",
+            ),
+            idempotency_memory: v.duration(
+                "idempotency-memory",
+                "72h",
+                "how long an idempotency key stands for its job; no longer than retention",
+            ),
         };
+        config.idempotency_memory = config.idempotency_memory.min(config.retention);
         v.check(config.wait_default <= config.wait_max, "wait-default is longer than wait-max");
         v.check(
             config.body_limit <= 64 * 1024 * 1024,

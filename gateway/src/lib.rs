@@ -7,6 +7,7 @@ mod app;
 mod auth;
 mod config;
 mod error;
+mod idempotency;
 mod job_id;
 mod middleware;
 mod openapi;

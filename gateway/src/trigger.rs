@@ -5,14 +5,17 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use job_queue::{Job, PublishError, Trace, Waiter, now_us};
+use job_queue::{
+    EventWatch, Job, PublishError, Reservation, Reserved, StoreError, Trace, Waited, Waiter, now_us,
+};
 use proto::rights::Action;
-use proto::{ErrorCode, JobId, Language, ScriptHash, ScriptPath, Tag};
+use proto::{ErrorCode, JobId, Language, ScriptHash, ScriptPath, Tag, WorkspaceId};
 use tokio::time::Instant;
 
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
+use crate::idempotency;
 use crate::job_id::Binding;
 use crate::request::RunParams;
 
@@ -36,10 +39,45 @@ pub(crate) struct Runnable {
     tag: Tag,
 }
 
+/// What is to be triggered, and how.
+pub(crate) struct Order {
+    pub(crate) runnable: Runnable,
+    pub(crate) args: Bytes,
+    /// Of a request that has a key.
+    pub(crate) reservation: Option<Reservation>,
+    /// Whether its caller waits for the end.
+    pub(crate) wait: bool,
+}
+
 /// A job in the stream, and the place of whoever waits for it.
 pub(crate) struct Triggered {
     pub(crate) id: JobId,
-    pub(crate) waiter: Option<Waiter>,
+    pub(crate) waiting: Option<Waiting>,
+    /// Whether a request before this one, with the same key, has made it.
+    pub(crate) replay: bool,
+}
+
+/// Waits for a job's end.
+pub(crate) enum Waiting {
+    /// The job's envelope names this gateway.
+    Named(Waiter),
+    /// It names whoever triggered it first. The place is one of those that callers may take.
+    Beside(Waiter, EventWatch),
+}
+
+impl Waiting {
+    pub(crate) async fn ended(
+        self,
+        app: &App,
+        workspace: &WorkspaceId,
+        id: JobId,
+        deadline: Instant,
+    ) -> Result<Waited, StoreError> {
+        match self {
+            Self::Named(waiter) => waiter.ended(&app.records, workspace, deadline).await,
+            Self::Beside(_place, watch) => watch.ended(&app.records, workspace, id, deadline).await,
+        }
+    }
 }
 
 impl fmt::Display for Target {
@@ -97,34 +135,82 @@ pub(crate) fn id_for(app: &App, caller: &Caller, target: &Target, params: &RunPa
     Ok(params.job_id.unwrap_or_else(|| app.job_ids.make(binding)))
 }
 
-/// Puts the job into the stream. With `wait`, a place for its completion is taken first.
+/// Puts the job into the stream, or finds the one that the same key has made.
 pub(crate) async fn trigger(
     app: &App,
     caller: &Caller,
     id: JobId,
-    runnable: Runnable,
-    args: Bytes,
+    order: Order,
     params: &RunParams,
-    wait: bool,
 ) -> ApiResult<Triggered> {
     // one deadline for all of it: a caller is told within 2 s
     let deadline = Instant::now() + PUBLISH;
-    if params.job_id.is_some() {
-        let looked = tokio::time::timeout_at(deadline, refuse_used(app, caller, id)).await;
-        looked.unwrap_or_else(|_| Err(unsure(&"no answer before the deadline", id)))?;
-    } else if wait {
-        // nothing is published for a caller who could not be answered
-        app.records.ping().await?;
-    }
+    let id = match tokio::time::timeout_at(deadline, claim(app, caller, id, &order, params)).await {
+        Err(_) => return Err(unsure(&"no answer before the deadline", id)),
+        Ok(claimed) => match claimed? {
+            Claim::Free(id) => id,
+            Claim::Made(id) => return replay(app, caller, id, order.wait).await,
+        },
+    };
+    let (wait, keyed) = (order.wait, order.reservation.is_some());
     let waiter = if wait { Some(place(app, id)?) } else { None };
-    let mut job = job(app, caller, runnable, id, params, wait);
-    match app.publisher.publish(&mut job, args, deadline).await {
+    let mut job = job(app, caller, order.runnable, id, params, wait);
+    match app.publisher.publish(&mut job, order.args, deadline).await {
         Ok(()) => {
             app.queued_rows.note(job);
-            Ok(Triggered { id, waiter })
+            Ok(Triggered { id, waiting: waiter.map(Waiting::Named), replay: false })
         }
-        Err(error) => Err(not_published(error, id)),
+        // somebody with the same key was faster
+        Err(PublishError::Duplicate) if keyed => replay(app, caller, id, wait).await,
+        Err(error) => Err(not_published(error, id, keyed)),
     }
+}
+
+/// Whether a job is still to be published.
+enum Claim {
+    /// Under this id.
+    Free(JobId),
+    /// It is there.
+    Made(JobId),
+}
+
+async fn claim(app: &App, caller: &Caller, id: JobId, order: &Order, params: &RunParams) -> ApiResult<Claim> {
+    match (&order.reservation, params.job_id) {
+        (Some(_), Some(_)) => {
+            Err(ApiError::bad_request("job_id: a request with an idempotency key has no other id"))
+        }
+        (Some(reservation), None) => claim_by_key(app, caller, id, reservation).await,
+        (None, Some(_)) if is_known(app, caller, id).await? => Err(used(id)),
+        (None, None) if order.wait => {
+            // nothing is published for a caller who could not be answered
+            app.records.ping().await?;
+            Ok(Claim::Free(id))
+        }
+        (None, _) => Ok(Claim::Free(id)),
+    }
+}
+
+async fn claim_by_key(app: &App, caller: &Caller, id: JobId, reservation: &Reservation) -> ApiResult<Claim> {
+    let remembered = app.config.idempotency_memory;
+    match app.records.reserve(&caller.workspace, reservation, id, remembered).await? {
+        Reserved::First => Ok(Claim::Free(id)),
+        Reserved::OtherRequest(first) => Err(idempotency::reused(first)),
+        Reserved::Before(first) if is_known(app, caller, first).await? => Ok(Claim::Made(first)),
+        // whoever reserved it may have ended before it was published
+        Reserved::Before(first) => Ok(Claim::Free(first)),
+    }
+}
+
+async fn replay(app: &App, caller: &Caller, id: JobId, wait: bool) -> ApiResult<Triggered> {
+    metrics::counter!("gateway_idempotent_replays_total").increment(1);
+    let waiting = if wait {
+        let place = place(app, id)?;
+        let watch = app.events.watch(&caller.workspace, id).await.map_err(|error| unsure(&error, id))?;
+        Some(Waiting::Beside(place, watch))
+    } else {
+        None
+    };
+    Ok(Triggered { id, waiting, replay: true })
 }
 
 /// A webhook token may not choose where a job runs, whose child it is or its id, but it
@@ -143,14 +229,11 @@ fn refuse_steering(app: &App, caller: &Caller, params: &RunParams, binding: Bind
     }
 }
 
-/// A job id is used when a record or the stream knows it.
-async fn refuse_used(app: &App, caller: &Caller, id: JobId) -> ApiResult<()> {
+/// Whether a record or the stream knows a job of this id.
+async fn is_known(app: &App, caller: &Caller, id: JobId) -> ApiResult<bool> {
     let recorded = app.records.get(&caller.workspace, id).await?.is_some();
-    if recorded || app.finder.find(&caller.workspace, id).await.map_err(|error| unsure(&error, id))?.is_some()
-    {
-        return Err(used(id));
-    }
-    Ok(())
+    Ok(recorded
+        || app.finder.find(&caller.workspace, id).await.map_err(|error| unsure(&error, id))?.is_some())
 }
 
 fn used(id: JobId) -> ApiError {
@@ -188,7 +271,7 @@ fn job(app: &App, caller: &Caller, runnable: Runnable, id: JobId, params: &RunPa
     }
 }
 
-fn not_published(error: PublishError, id: JobId) -> ApiError {
+fn not_published(error: PublishError, id: JobId, keyed: bool) -> ApiError {
     match error {
         PublishError::Duplicate => used(id),
         PublishError::Full => {
@@ -197,8 +280,9 @@ fn not_published(error: PublishError, id: JobId) -> ApiError {
         }
         PublishError::Unanswered(why) => {
             tracing::warn!(job.id = %id, why, "a job was not acknowledged by the stream");
+            let again = if keyed { "the same key".to_owned() } else { format!("?job_id={id}") };
             let message = format!(
-                "the job queue did not acknowledge job {id}, which may exist; send the request again with ?job_id={id}, it never runs twice"
+                "the job queue did not acknowledge job {id}, which may exist; send the request again with {again}, it never runs twice"
             );
             ApiError::new(ErrorCode::Unavailable, message).retry_after(Duration::from_secs(1)).job(id)
         }

@@ -17,7 +17,7 @@ pub use model::{
 };
 pub use store::{
     CancelAnswer, EndAnswer, EndRequest, Filter, LogChunk, LogSlice, Page, PageCursor, Presence, QueuedRows,
-    Records, RedisConfig, Renewal, StartAnswer, StartRequest, StoreError, WorkerRow,
+    Records, RedisConfig, Renewal, Reservation, Reserved, StartAnswer, StartRequest, StoreError, WorkerRow,
 };
 pub use stream::{
     ArgsError, ArgsStore, Delivery, Finder, Lease, LeaseError, PROVISION_DEFAULT_MAX_BYTES, PublishError,

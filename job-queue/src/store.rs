@@ -9,6 +9,7 @@ mod logs;
 mod presence;
 mod queued;
 mod read;
+mod reservation;
 mod write;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub use listing::{Filter, Page, PageCursor};
 pub use logs::{LogChunk, LogSlice};
 pub use presence::{Presence, WorkerRow};
 pub use queued::QueuedRows;
+pub use reservation::{Reservation, Reserved};
 pub use write::{CancelAnswer, EndAnswer, EndRequest, Renewal, StartAnswer, StartRequest};
 
 use connection::Connection;
@@ -40,6 +42,7 @@ struct Scripts {
     cancel: Script,
     queued: Script,
     page: Script,
+    reserve: Script,
 }
 
 impl Scripts {
@@ -53,6 +56,7 @@ impl Scripts {
             cancel: with_common(include_str!("lua/cancel.lua")),
             queued: with_common(include_str!("lua/queued.lua")),
             page: Script::new(include_str!("lua/page.lua")),
+            reserve: Script::new(include_str!("lua/reserve.lua")),
         }
     }
 }

@@ -23,6 +23,8 @@ pub enum ErrorCode {
     UnsupportedMediaType,
     /// The script ran and failed; the body is its result.
     ScriptFailed,
+    /// An idempotency key came again with another request.
+    KeyReused,
     /// A limit of the caller's own.
     RateLimited,
     /// A bug of ours.
@@ -46,6 +48,7 @@ impl ErrorCode {
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
         Self::ScriptFailed,
+        Self::KeyReused,
         Self::RateLimited,
         Self::Internal,
         Self::Unavailable,
@@ -64,6 +67,7 @@ impl ErrorCode {
             Self::PayloadTooLarge => "payload_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::ScriptFailed => "script_failed",
+            Self::KeyReused => "idempotency_key_reused",
             Self::RateLimited => "rate_limited",
             Self::Internal => "internal",
             Self::Unavailable => "unavailable",
@@ -82,7 +86,7 @@ impl ErrorCode {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::ScriptFailed => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::ScriptFailed | Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable | Self::QueueFull => StatusCode::SERVICE_UNAVAILABLE,
@@ -101,6 +105,7 @@ impl ErrorCode {
             Self::NotFound => tonic::Code::NotFound,
             Self::MethodNotAllowed => tonic::Code::Unimplemented,
             Self::ScriptFailed => tonic::Code::Aborted,
+            Self::KeyReused => tonic::Code::AlreadyExists,
             Self::RateLimited | Self::QueueFull => tonic::Code::ResourceExhausted,
             Self::Internal => tonic::Code::Internal,
             Self::Unavailable => tonic::Code::Unavailable,
@@ -142,6 +147,7 @@ impl ErrorCode {
             | Self::PayloadTooLarge
             | Self::UnsupportedMediaType
             | Self::ScriptFailed
+            | Self::KeyReused
             | Self::Internal => false,
         }
     }
@@ -160,6 +166,7 @@ impl ErrorCode {
             | Self::PayloadTooLarge
             | Self::UnsupportedMediaType
             | Self::ScriptFailed
+            | Self::KeyReused
             | Self::RateLimited
             | Self::WaitTimeout => "",
         }

@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use job_queue::{Waited, Waiter};
+use job_queue::Waited;
 use proto::{ErrorCode, JobId, ScriptHash};
 use tokio::time::Instant;
 
@@ -14,15 +14,17 @@ use crate::answer;
 use crate::app::App;
 use crate::auth::{Caller, Source};
 use crate::error::{ApiError, ApiResult, X_JOB_ID};
+use crate::idempotency::{Key, REPLAY};
 use crate::request::{self, RunParams, Wait};
 use crate::routes::{Tail, cancel};
-use crate::trigger::{Target, Triggered, id_for, trigger};
+use crate::trigger::{Order, Target, Triggered, Waiting, id_for, trigger};
 
 /// Queue a job of the latest version of a script; answers with its uuid.
 #[utoipa::path(post, path = "/api/w/{workspace}/jobs/run/p/{path}", tag = "webhooks",
     params(("workspace" = String, Path), ("path" = String, Path, description = "u/<user>/<name> or f/<folder>/<name>"),
         ("job_id" = Option<String>, Query), ("tag" = Option<String>, Query), ("parent_job" = Option<String>, Query),
-        ("status" = Option<u16>, Query, description = "200, 201 or 202"), ("token" = Option<String>, Query)),
+        ("status" = Option<u16>, Query, description = "200, 201 or 202"), ("token" = Option<String>, Query),
+        ("Idempotency-Key" = Option<String>, Header, description = "the same again makes no second job")),
     request_body(content = String, description = "the arguments", content_type = "application/json"),
     responses((status = 201, description = "the job's uuid", body = String, content_type = "text/plain")))]
 pub(crate) async fn by_path(
@@ -35,7 +37,8 @@ pub(crate) async fn by_path(
 
 /// Queue a job of one version of a script; answers with its uuid.
 #[utoipa::path(post, path = "/api/w/{workspace}/jobs/run/h/{hash}", tag = "webhooks",
-    params(("workspace" = String, Path), ("hash" = String, Path, description = "16 hexadecimal digits")),
+    params(("workspace" = String, Path), ("hash" = String, Path, description = "16 hexadecimal digits"),
+        ("Idempotency-Key" = Option<String>, Header, description = "the same again makes no second job")),
     request_body(content = String, content_type = "application/json"),
     responses((status = 201, description = "the job's uuid", body = String, content_type = "text/plain")))]
 pub(crate) async fn by_hash(
@@ -50,7 +53,8 @@ pub(crate) async fn by_hash(
 #[utoipa::path(post, path = "/api/w/{workspace}/jobs/run_wait_result/p/{path}", tag = "webhooks",
     params(("workspace" = String, Path), ("path" = String, Path),
         ("timeout_wait" = Option<f64>, Query, description = "seconds"), ("cancel_on_timeout" = Option<bool>, Query),
-        ("cancel_on_disconnect" = Option<bool>, Query), ("payload" = Option<String>, Query, description = "GET: base64 of the arguments")),
+        ("cancel_on_disconnect" = Option<bool>, Query), ("payload" = Option<String>, Query, description = "GET: base64 of the arguments"),
+        ("Idempotency-Key" = Option<String>, Header, description = "the same again makes no second job")),
     request_body(content = String, content_type = "application/json"),
     responses((status = 200, description = "the result", body = String, content_type = "application/json"),
         (status = 422, description = "the script failed; its error"), (status = 504, description = "the wait ran out; the job goes on")))]
@@ -64,7 +68,8 @@ pub(crate) async fn wait_by_path(
 
 /// Run one version of a script and answer with its result.
 #[utoipa::path(post, path = "/api/w/{workspace}/jobs/run_wait_result/h/{hash}", tag = "webhooks",
-    params(("workspace" = String, Path), ("hash" = String, Path)),
+    params(("workspace" = String, Path), ("hash" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "the same again makes no second job")),
     request_body(content = String, content_type = "application/json"),
     responses((status = 200, description = "the result", body = String, content_type = "application/json")))]
 pub(crate) async fn wait_by_hash(
@@ -105,35 +110,43 @@ async fn queue(app: App, target: Target, request: Request) -> ApiResult<Response
         (header::LOCATION, location),
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];
-    Ok((params.accepted, headers, id).into_response())
+    Ok(marked(triggered.replay, (params.accepted, headers, id).into_response()))
 }
 
 async fn run_and_wait(app: App, target: Target, request: Request) -> ApiResult<Response> {
     let (parts, body) = request.into_parts();
     let started = Instant::now();
     let (caller, params, triggered) = accept(&app, target, parts, body, true).await?;
-    let Triggered { id, waiter: Some(waiter) } = triggered else {
+    let Triggered { id, waiting: Some(waiting), replay } = triggered else {
         return Err(ApiError::new(ErrorCode::Internal, "no place to wait was taken"));
     };
     let wait = params.wait;
     let guard = wait.cancel_on_disconnect.then(|| cancel::OnDrop::new(&app, &caller, id));
-    let ended = wait_for(&app, &caller, waiter, id, wait, started).await;
+    let ended = wait_for(&app, &caller, waiting, id, wait, started).await;
     if let Some(guard) = guard {
         guard.defuse();
     }
-    ended
+    ended.map(|response| marked(replay, response))
+}
+
+/// Says of the answer to a request that was sent before that it is one.
+fn marked(replay: bool, mut response: Response) -> Response {
+    if replay {
+        response.headers_mut().insert(REPLAY, HeaderValue::from_static("true"));
+    }
+    response
 }
 
 async fn wait_for(
     app: &App,
     caller: &Caller,
-    waiter: Waiter,
+    waiting: Waiting,
     id: JobId,
     wait: Wait,
     started: Instant,
 ) -> ApiResult<Response> {
     let timeout = wait.timeout.unwrap_or(app.config.wait_default);
-    let outcome = waiter.ended(&app.records, &caller.workspace, started + timeout).await;
+    let outcome = waiting.ended(app, &caller.workspace, id, started + timeout).await;
     match outcome.map_err(|error| ApiError::from(error).job(id))? {
         Waited::Ended(end) => Ok(answer::of(id, &end)),
         Waited::Timeout => {
@@ -169,11 +182,16 @@ async fn accept(
     let caller = Caller::from_request_parts(&mut parts, app).await?;
     refuse_cookie_get(&parts.method, &caller)?;
     let params = RunParams::parse(parts.uri.query().unwrap_or_default(), app.config.wait_max)?;
+    let key = Key::of(&parts.headers, &app.config.idempotency_headers)?;
     let id = id_for(app, &caller, &target, &params)?;
-    let runnable = target.resolve(app, &caller).await.map_err(|error| named(error, id))?;
+    let runnable = target.resolve(app, &caller).await;
+    // with a key, that is what is sent again, and the id may be another's
+    let runnable = runnable.map_err(|error| if key.is_some() { error } else { named(error, id) })?;
     let body = request::read(&parts.headers, body, app.config.body_limit).await?;
+    let reservation = key.map(|key| key.reservation(&caller, &target, &params, &body));
     let args = request::build(&parts.headers, body, &params)?;
-    let triggered = trigger(app, &caller, id, runnable, args, &params, wait).await?;
+    let order = Order { runnable, args, reservation, wait };
+    let triggered = trigger(app, &caller, id, order, &params).await?;
     tracing::Span::current().record("job.id", tracing::field::display(triggered.id));
     Ok((caller, params, triggered))
 }

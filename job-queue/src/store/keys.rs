@@ -48,6 +48,10 @@ pub(super) fn args(workspace: &WorkspaceId, id: JobId) -> String {
     of(workspace, &format!("arg:{id}"))
 }
 
+pub(super) fn reservation(workspace: &WorkspaceId, key: &str) -> String {
+    of(workspace, &format!("key:{key}"))
+}
+
 pub(super) fn runs(workspace: &WorkspaceId) -> String {
     of(workspace, "runs")
 }

@@ -13,8 +13,10 @@ use proto::job::Event;
 use proto::{JobId, WorkspaceId};
 use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
-use super::{probe, relinked};
+use super::{Waited, probe, relinked};
+use crate::store::{Records, StoreError};
 
 pub use proto::job::EventKind;
 
@@ -127,6 +129,28 @@ impl EventWatch {
         match self.events.recv().await {
             Ok(()) | Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+
+    /// Waits for the job's end until `deadline`: what a caller does whom the job's envelope does not name.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn ended(
+        mut self,
+        records: &Records,
+        workspace: &WorkspaceId,
+        id: JobId,
+        deadline: Instant,
+    ) -> Result<Waited, StoreError> {
+        loop {
+            let late = Instant::now() >= deadline;
+            match records.end_of(workspace, id).await? {
+                Some(end) => return Ok(Waited::Ended(end)),
+                None if late => return Ok(Waited::Timeout),
+                // at the deadline it looks once more
+                None => drop(tokio::time::timeout_at(deadline, self.changed()).await),
+            }
         }
     }
 }

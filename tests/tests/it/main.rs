@@ -8,6 +8,7 @@ mod deno_fetch;
 mod endings;
 mod faults;
 mod gate;
+mod idempotency;
 mod jobs;
 mod python_client;
 mod sandbox;
