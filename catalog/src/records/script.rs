@@ -64,6 +64,19 @@ impl NewScript {
             Some(_) => Err(serde::de::Error::custom("it is not an object")),
         }
     }
+
+    /// Whether a job whose worker was lost is to be run again: its setting `retry_on_worker_loss`, true unless it
+    /// says no.
+    ///
+    /// # Errors
+    /// The setting is neither true nor false.
+    pub fn retries_on_worker_loss(&self) -> Result<bool, serde_json::Error> {
+        match self.other.get("retry_on_worker_loss") {
+            None | Some(Value::Null) => Ok(true),
+            Some(Value::Bool(retry)) => Ok(*retry),
+            Some(other) => Err(serde::de::Error::custom(format!("{other} is not true or false"))),
+        }
+    }
 }
 
 /// One immutable version of a script.

@@ -93,6 +93,9 @@ fn check_settings(new: &NewScript) -> ApiResult<SandboxSettings> {
             "the script setting `lock` is not supported yet: dependencies are not installed",
         ));
     }
+    if let Err(error) = new.retries_on_worker_loss() {
+        return Err(ApiError::bad_request(format!("the script setting `retry_on_worker_loss`: {error}")));
+    }
     let sandbox = new.sandbox();
     let asked =
         sandbox.map_err(|error| ApiError::bad_request(format!("the script setting `sandbox`: {error}")))?;

@@ -203,7 +203,10 @@ impl Records {
 }
 
 fn exhausted_end(max_attempts: u32) -> End {
-    let message = format!("the job was started {max_attempts} times and its worker was lost each time");
+    let message = match max_attempts {
+        1 => "the job's worker was lost, and the job is started once at most".to_owned(),
+        _ => format!("the job was started {max_attempts} times and its worker was lost each time"),
+    };
     End { outcome: Outcome::Failure, result: error_result("WorkerLost", &message) }
 }
 

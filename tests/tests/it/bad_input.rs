@@ -159,6 +159,8 @@ async fn a_script_that_cannot_be_is_refused_whole() {
     assert!(refused("f/a/b", "bash", json!({"timeout": 0})).await.contains("timeout"));
     assert!(refused("f/a/b", "bash", json!({"concurrent_limit": 3})).await.contains("concurrent_limit"));
     assert!(refused("f/a/b", "bash", json!({"lock": "x==1"})).await.contains("lock"));
+    let named = refused("f/a/b", "bash", json!({"retry_on_worker_loss": "never"})).await;
+    assert!(named.contains("retry_on_worker_loss") && named.contains("never"), "{named}");
     assert!(
         refused("f/a/b", "bash", json!({"parent_hash": "0123456789abcdef", "auto_parent": false}))
             .await

@@ -25,7 +25,7 @@ pub(super) async fn begin(worker: &Worker, keeper: &Keeper, job: &Job, guess: u3
     let (plan, invocation) = match plan(worker, keeper, job).await? {
         Ok(planned) => planned,
         Err(error) => {
-            let answer = start(worker, keeper, job, &nonce()).await?;
+            let answer = start(worker, keeper, job, worker.config.max_attempts, &nonce()).await?;
             return Some(Begun { answer, preparation: Err(error) });
         }
     };
@@ -34,7 +34,8 @@ pub(super) async fn begin(worker: &Worker, keeper: &Keeper, job: &Job, guess: u3
         at_once(worker, keeper, job, guess, plan, files).await
     } else {
         let (issued, files) = tokio::join!(issued(worker, keeper, job, guess, plan.timeout), files);
-        in_order(worker, keeper, job, ready(worker, plan, files, issued?)).await
+        let attempts = plan.attempts;
+        in_order(worker, keeper, job, attempts, ready(worker, plan, files, issued?)).await
     }
 }
 
@@ -50,8 +51,14 @@ async fn files(worker: &Worker, invocation: Invocation) -> Result<Prepared, JobE
     worker.executor.prepare(invocation).await
 }
 
-async fn in_order(worker: &Worker, keeper: &Keeper, job: &Job, preparation: Preparation) -> Option<Begun> {
-    let answer = start(worker, keeper, job, &nonce()).await?;
+async fn in_order(
+    worker: &Worker,
+    keeper: &Keeper,
+    job: &Job,
+    attempts: u32,
+    preparation: Preparation,
+) -> Option<Begun> {
+    let answer = start(worker, keeper, job, attempts, &nonce()).await?;
     Some(Begun { answer, preparation })
 }
 
@@ -65,14 +72,16 @@ async fn at_once(
 ) -> Option<Begun> {
     let nonce = nonce();
     let issuing = worker.tokens.issue(job, guess, plan.timeout);
-    let (outcome, answer, files) = tokio::join!(issuing, start(worker, keeper, job, &nonce), files);
+    let (outcome, answer, files) =
+        tokio::join!(issuing, start(worker, keeper, job, plan.attempts, &nonce), files);
     let answer = answer?;
     match (outcome, &answer) {
         (Err(status), StartAnswer::Run { attempt, .. }) if status.is_transient() => {
             tracing::warn!(error = %status, "waiting for auth-service, without an attempt");
             undo(worker, keeper, job, *attempt, &nonce).await?;
             let issued = issued(worker, keeper, job, guess, plan.timeout).await?;
-            in_order(worker, keeper, job, ready(worker, plan, files, issued)).await
+            let attempts = plan.attempts;
+            in_order(worker, keeper, job, attempts, ready(worker, plan, files, issued)).await
         }
         (outcome, _) => {
             let issued = outcome.map_err(|status| refused(&status));
@@ -86,14 +95,20 @@ fn nonce() -> String {
 }
 
 /// Counts an attempt and moves the fence to it, unless the job has ended.
-async fn start(worker: &Worker, keeper: &Keeper, job: &Job, nonce: &str) -> Option<StartAnswer> {
+async fn start(
+    worker: &Worker,
+    keeper: &Keeper,
+    job: &Job,
+    max_attempts: u32,
+    nonce: &str,
+) -> Option<StartAnswer> {
     let first_log = format!("job={} tag={} worker={}\n", job.id, job.tag, worker.id);
     let request = StartRequest {
         job,
         worker: &worker.id,
         isolation: worker.executor.level().map_or("off", sandbox::Level::as_str),
         nonce,
-        max_attempts: worker.config.max_attempts,
+        max_attempts,
         first_log: &first_log,
     };
     let answer = ask(keeper, "run store", || worker.records.start(&request)).await;

@@ -34,6 +34,8 @@ pub(super) struct Plan {
     /// What the script itself asks of its sandbox.
     asked: SandboxSettings,
     pub(super) timeout: Duration,
+    /// How often it may be started.
+    pub(super) attempts: u32,
 }
 
 /// The version and its arguments. None when the job is not ours any more.
@@ -59,9 +61,14 @@ pub(super) async fn plan(
         Ok(asked) => asked,
         Err(error) => return Some(Err(cannot_run(&format!("its setting sandbox: {error}")))),
     };
+    let attempts = match script.script.retries_on_worker_loss() {
+        Ok(true) => worker.config.max_attempts,
+        Ok(false) => 1,
+        Err(error) => return Some(Err(cannot_run(&format!("its setting retry_on_worker_loss: {error}")))),
+    };
     let timeout = timeout(worker, &script);
     let invocation = invocation(job, &script, args, timeout);
-    Some(Ok((Plan { script, asked, timeout }, invocation)))
+    Some(Ok((Plan { script, asked, timeout, attempts }, invocation)))
 }
 
 /// All of it together: what the script may use is known only with its workspace's word.
@@ -71,7 +78,7 @@ pub(super) fn ready(
     files: Result<Prepared, JobError>,
     issued: Result<Issued, JobError>,
 ) -> Preparation {
-    let Plan { script, asked, timeout } = plan;
+    let Plan { script, asked, timeout, attempts: _ } = plan;
     let issued = issued?;
     let limits = granted(worker, &issued, &asked, timeout)?;
     Ok(Ready { script, token: issued.token, files: files?.within(limits), limits, asked })

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use serde_json::json;
 use system_tests::{Service, System, eventually, lives, processes_of, within};
 
 use super::stage::{BOUND, HELD, Stage, assert_ended_with, backlog, backlog_is, figure, slay, worker_name};
@@ -49,6 +50,27 @@ async fn a_worker_killed_mid_job() {
         (stage.begun().len(), stage.ended().len(), client.list("per_page=100").await.len()),
         (2, 1, 1)
     );
+}
+
+#[tokio::test]
+async fn a_worker_killed_with_a_job_that_must_not_run_again() {
+    let system = System::start().workers(2).slots(1).lease("2s").await;
+    let (stage, client) = (Stage::set(&system).await, system.client());
+    let source = client.get_path(&format!("scripts/get/p/{HELD}")).send().await.expect(200).json();
+    let settings = json!({"retry_on_worker_loss": false, "parent_hash": source["hash"]});
+    client.deploy_with(HELD, "bash", source["content"].as_str().unwrap(), settings).await;
+    let caller = stage.caller(client, HELD, "once");
+    let first = stage.begins(1).await.remove(0);
+    let (holder, _) = holder(&system, &first.worker);
+
+    slay(holder).await;
+    let answer = within("the waiting caller's answer", BOUND, caller).await.unwrap().expect(422);
+    assert_eq!(answer.json()["error"]["name"], "WorkerLost", "{}", answer.text());
+    assert!(answer.text().contains("once at most"), "{}", answer.text());
+    let job = client.get(&first.job).await;
+    assert_eq!((&job["success"], &job["attempt"]), (&false.into(), &1.into()), "{job}");
+    backlog_is(&system, 0).await;
+    assert_eq!((stage.begun().len(), stage.ended().len()), (1, 0));
 }
 
 #[tokio::test]
