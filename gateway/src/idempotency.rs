@@ -1,7 +1,7 @@
 //! Idempotent triggering: a request that names itself (`Idempotency-Key`, `webhook-id`, or a header that the
 //! installation knows its senders by) makes one job, however often and wherever it is sent.
 //!
-//! The key counts for one workspace, webhook and account. What else must be the same is what the caller sent as
+//! The key counts for one workspace, webhook and caller ([`owner`]). What else must be the same is what the caller sent as
 //! arguments; headers differ from one try to the next.
 
 use base64::Engine;
@@ -63,11 +63,21 @@ impl Key {
         params: &RunParams,
         body: &[u8],
     ) -> Reservation {
-        let (account, target) = (caller.info().email, target.to_string());
+        let (whose, target) = (owner(caller), target.to_string());
         Reservation {
-            key: digest([account.as_bytes(), target.as_bytes(), self.0.as_bytes()]),
+            key: digest([&whose[0], &whose[1], &target, &self.0].map(String::as_bytes)),
             request: digest(sent(params, body)),
         }
+    }
+}
+
+/// An account's keys are the same with each of its tokens, but for those that may not do all: such a token is given
+/// to one sender, who must not meet another's jobs.
+fn owner(caller: &Caller) -> [String; 2] {
+    if caller.rights.scopes.is_empty() {
+        ["account".to_owned(), caller.info().email]
+    } else {
+        ["token".to_owned(), caller.known.token_id.to_string()]
     }
 }
 

@@ -1,23 +1,26 @@
 //! A trigger: from a resolved script and checked arguments to a job the stream has
 //! acknowledged. The only place where jobs are made.
 
+mod claim;
+mod waiting;
+
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use job_queue::{
-    EventWatch, Job, PublishError, Reservation, Reserved, StoreError, Trace, Waited, Waiter, now_us,
-};
+use job_queue::{Job, PublishError, Reservation, Trace, Waiter, now_us};
 use proto::rights::Action;
-use proto::{ErrorCode, JobId, Language, ScriptHash, ScriptPath, Tag, WorkspaceId};
+use proto::{ErrorCode, JobId, Language, ScriptHash, ScriptPath, Tag};
 use tokio::time::Instant;
 
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
-use crate::idempotency;
 use crate::job_id::Binding;
 use crate::request::RunParams;
+
+use self::claim::{Claim, claim, release};
+pub(crate) use self::waiting::Waiting;
 
 /// How long a trigger may take until the stream has acknowledged its job.
 const PUBLISH: Duration = Duration::from_millis(1500);
@@ -55,29 +58,6 @@ pub(crate) struct Triggered {
     pub(crate) waiting: Option<Waiting>,
     /// Whether a request before this one, with the same key, has made it.
     pub(crate) replay: bool,
-}
-
-/// Waits for a job's end.
-pub(crate) enum Waiting {
-    /// The job's envelope names this gateway.
-    Named(Waiter),
-    /// It names whoever triggered it first. The place is one of those that callers may take.
-    Beside(Waiter, EventWatch),
-}
-
-impl Waiting {
-    pub(crate) async fn ended(
-        self,
-        app: &App,
-        workspace: &WorkspaceId,
-        id: JobId,
-        deadline: Instant,
-    ) -> Result<Waited, StoreError> {
-        match self {
-            Self::Named(waiter) => waiter.ended(&app.records, workspace, deadline).await,
-            Self::Beside(_place, watch) => watch.ended(&app.records, workspace, id, deadline).await,
-        }
-    }
 }
 
 impl fmt::Display for Target {
@@ -145,72 +125,67 @@ pub(crate) async fn trigger(
 ) -> ApiResult<Triggered> {
     // one deadline for all of it: a caller is told within 2 s
     let deadline = Instant::now() + PUBLISH;
-    let id = match tokio::time::timeout_at(deadline, claim(app, caller, id, &order, params)).await {
-        Err(_) => return Err(unsure(&"no answer before the deadline", id)),
-        Ok(claimed) => match claimed? {
-            Claim::Free(id) => id,
-            Claim::Made(id) => return replay(app, caller, id, order.wait).await,
-        },
+    let keyed = order.reservation.is_some();
+    let Ok(claimed) = tokio::time::timeout_at(deadline, claim(app, caller, id, &order, params)).await else {
+        let error = unsure(&"no answer before the deadline");
+        // with a key the job may have another id, and the key is what is sent again
+        return Err(if keyed { error } else { error.job(id) });
     };
-    let (wait, keyed) = (order.wait, order.reservation.is_some());
-    let waiter = if wait { Some(place(app, id)?) } else { None };
-    let mut job = job(app, caller, order.runnable, id, params, wait);
+    let (id, free) = match claimed? {
+        Claim::Free(id) => (id, true),
+        Claim::Made(id) => (id, false),
+    };
+    let waiter = if order.wait { place(app, id).map(Some) } else { Ok(None) };
+    let reservation = order.reservation.clone();
+    let published = match waiter {
+        Err(full) => Err(Unpublished::Certainly(full)),
+        Ok(waiter) if free => publish(app, caller, id, order, params, waiter, deadline).await,
+        Ok(waiter) => Ok(replay(id, waiter)),
+    };
+    match (published, reservation) {
+        (Err(Unpublished::Certainly(error)), Some(reservation)) => {
+            release(app, caller, reservation, id);
+            Err(error)
+        }
+        (Err(Unpublished::Certainly(error) | Unpublished::Perhaps(error)), _) => Err(error),
+        (Ok(triggered), _) => Ok(triggered),
+    }
+}
+
+/// Why there is no job; whether that is certain.
+enum Unpublished {
+    Certainly(ApiError),
+    Perhaps(ApiError),
+}
+
+async fn publish(
+    app: &App,
+    caller: &Caller,
+    id: JobId,
+    order: Order,
+    params: &RunParams,
+    waiter: Option<Waiter>,
+    deadline: Instant,
+) -> Result<Triggered, Unpublished> {
+    let keyed = order.reservation.is_some();
+    let mut job = job(app, caller, order.runnable, id, params, waiter.is_some());
     match app.publisher.publish(&mut job, order.args, deadline).await {
         Ok(()) => {
             app.queued_rows.note(job);
             Ok(Triggered { id, waiting: waiter.map(Waiting::Named), replay: false })
         }
         // somebody with the same key was faster
-        Err(PublishError::Duplicate) if keyed => replay(app, caller, id, wait).await,
-        Err(error) => Err(not_published(error, id, keyed)),
-    }
-}
-
-/// Whether a job is still to be published.
-enum Claim {
-    /// Under this id.
-    Free(JobId),
-    /// It is there.
-    Made(JobId),
-}
-
-async fn claim(app: &App, caller: &Caller, id: JobId, order: &Order, params: &RunParams) -> ApiResult<Claim> {
-    match (&order.reservation, params.job_id) {
-        (Some(_), Some(_)) => {
-            Err(ApiError::bad_request("job_id: a request with an idempotency key has no other id"))
+        Err(PublishError::Duplicate) if keyed => Ok(replay(id, waiter)),
+        Err(error @ PublishError::Unanswered(_)) => {
+            Err(Unpublished::Perhaps(not_published(error, id, keyed)))
         }
-        (Some(reservation), None) => claim_by_key(app, caller, id, reservation).await,
-        (None, Some(_)) if is_known(app, caller, id).await? => Err(used(id)),
-        (None, None) if order.wait => {
-            // nothing is published for a caller who could not be answered
-            app.records.ping().await?;
-            Ok(Claim::Free(id))
-        }
-        (None, _) => Ok(Claim::Free(id)),
+        Err(error) => Err(Unpublished::Certainly(not_published(error, id, keyed))),
     }
 }
 
-async fn claim_by_key(app: &App, caller: &Caller, id: JobId, reservation: &Reservation) -> ApiResult<Claim> {
-    let remembered = app.config.idempotency_memory;
-    match app.records.reserve(&caller.workspace, reservation, id, remembered).await? {
-        Reserved::First => Ok(Claim::Free(id)),
-        Reserved::OtherRequest(first) => Err(idempotency::reused(first)),
-        Reserved::Before(first) if is_known(app, caller, first).await? => Ok(Claim::Made(first)),
-        // whoever reserved it may have ended before it was published
-        Reserved::Before(first) => Ok(Claim::Free(first)),
-    }
-}
-
-async fn replay(app: &App, caller: &Caller, id: JobId, wait: bool) -> ApiResult<Triggered> {
+fn replay(id: JobId, waiter: Option<Waiter>) -> Triggered {
     metrics::counter!("gateway_idempotent_replays_total").increment(1);
-    let waiting = if wait {
-        let place = place(app, id)?;
-        let watch = app.events.watch(&caller.workspace, id).await.map_err(|error| unsure(&error, id))?;
-        Some(Waiting::Beside(place, watch))
-    } else {
-        None
-    };
-    Ok(Triggered { id, waiting, replay: true })
+    Triggered { id, waiting: waiter.map(Waiting::Beside), replay: true }
 }
 
 /// A webhook token may not choose where a job runs, whose child it is or its id, but it
@@ -229,19 +204,12 @@ fn refuse_steering(app: &App, caller: &Caller, params: &RunParams, binding: Bind
     }
 }
 
-/// Whether a record or the stream knows a job of this id.
-async fn is_known(app: &App, caller: &Caller, id: JobId) -> ApiResult<bool> {
-    let recorded = app.records.get(&caller.workspace, id).await?.is_some();
-    Ok(recorded
-        || app.finder.find(&caller.workspace, id).await.map_err(|error| unsure(&error, id))?.is_some())
-}
-
 fn used(id: JobId) -> ApiError {
     ApiError::bad_request(format!("job_id {id} is already used")).job(id)
 }
 
-fn unsure(error: &impl std::fmt::Display, id: JobId) -> ApiError {
-    ApiError::unavailable("the job queue", error).job(id)
+fn unsure(error: &impl std::fmt::Display) -> ApiError {
+    ApiError::unavailable("the job queue", error)
 }
 
 fn place(app: &App, id: JobId) -> ApiResult<Waiter> {

@@ -43,6 +43,7 @@ struct Scripts {
     queued: Script,
     page: Script,
     reserve: Script,
+    release: Script,
 }
 
 impl Scripts {
@@ -57,6 +58,7 @@ impl Scripts {
             queued: with_common(include_str!("lua/queued.lua")),
             page: Script::new(include_str!("lua/page.lua")),
             reserve: Script::new(include_str!("lua/reserve.lua")),
+            release: Script::new(include_str!("lua/release.lua")),
         }
     }
 }

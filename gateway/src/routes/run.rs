@@ -57,7 +57,7 @@ pub(crate) async fn by_hash(
         ("Idempotency-Key" = Option<String>, Header, description = "the same again makes no second job")),
     request_body(content = String, content_type = "application/json"),
     responses((status = 200, description = "the result", body = String, content_type = "application/json"),
-        (status = 422, description = "the script failed; its error"), (status = 504, description = "the wait ran out; the job goes on")))]
+        (status = 422, description = "the script failed; its error. Or the key came with another body"), (status = 504, description = "the wait ran out; the job goes on")))]
 pub(crate) async fn wait_by_path(
     State(app): State<App>,
     Tail(path): Tail<String>,
@@ -91,8 +91,10 @@ pub(crate) async fn options(headers: HeaderMap) -> Response {
     let mut answer = HeaderMap::new();
     answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,POST"));
-    answer
-        .insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type,authorization"));
+    answer.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("content-type,authorization,idempotency-key,webhook-id"),
+    );
     answer.insert(header::ALLOW, HeaderValue::from_static("GET,HEAD,POST,OPTIONS"));
     if let Some(origin) = headers.get("webhook-request-origin") {
         answer.insert("webhook-allowed-origin", origin.clone());
@@ -126,7 +128,7 @@ async fn run_and_wait(app: App, target: Target, request: Request) -> ApiResult<R
     if let Some(guard) = guard {
         guard.defuse();
     }
-    ended.map(|response| marked(replay, response))
+    Ok(marked(replay, ended.unwrap_or_else(IntoResponse::into_response)))
 }
 
 /// Says of the answer to a request that was sent before that it is one.

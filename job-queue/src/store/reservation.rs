@@ -55,4 +55,20 @@ impl Records {
             Reserved::Before(holder)
         })
     }
+
+    /// Takes a key back that was reserved for job `id`, which certainly was not published; whether it was. A key of
+    /// which somebody else has been told meanwhile stays, as they may have published the job.
+    ///
+    /// # Errors
+    /// The store is away; the key stays, or not.
+    pub async fn release(
+        &self,
+        workspace: &WorkspaceId,
+        reservation: &Reservation,
+        id: JobId,
+    ) -> Result<bool, StoreError> {
+        let mut script = self.scripts.release.prepare_invoke();
+        script.key(keys::reservation(workspace, &reservation.key)).arg(id.to_string());
+        self.invoke(&script).await
+    }
 }

@@ -1,15 +1,21 @@
 //! Arguments above 256 KiB travel by reference: the object store holds them, the
 //! envelope names them.
 
+use std::time::Duration;
+
 use broker::{Broker, names};
 use bytes::Bytes;
 use proto::{JobId, WorkspaceId};
 use tokio::io::AsyncReadExt;
+use uuid::Uuid;
 
 use crate::model::Args;
 
 /// Larger arguments go to the object store.
 const INLINE: usize = 256 * 1024;
+
+/// How long reading them may take.
+const READ_WITHIN: Duration = Duration::from_secs(30);
 
 /// Large arguments could not be stored or read.
 #[derive(Debug, thiserror::Error)]
@@ -45,10 +51,23 @@ impl ArgsStore {
         if args.len() <= INLINE {
             return Ok(Args::Inline(args));
         }
-        let object = format!("{}/{id}", workspace.token());
+        // a name of its own: the same job may be published by several callers at once, of whom one succeeds
+        let object = format!("{}/{id}/{}", workspace.token(), Uuid::new_v4().simple());
         let store = self.0.jetstream().get_object_store(names::ARGS_BUCKET).await.map_err(unavailable)?;
         store.put(object.as_str(), &mut &args[..]).await.map_err(unavailable)?;
         Ok(Args::Stored { object, size: args.len() as u64 })
+    }
+
+    /// Removes what was kept for a job that was not published after all. What cannot be removed goes with its age.
+    pub async fn drop_kept(&self, args: &Args) {
+        let Args::Stored { object, .. } = args else { return };
+        let removed = async {
+            let store = self.0.jetstream().get_object_store(names::ARGS_BUCKET).await.map_err(unavailable)?;
+            store.delete(object).await.map_err(unavailable)
+        };
+        if let Err(error) = removed.await {
+            tracing::debug!(object, %error, "arguments that nobody needs stay for a while");
+        }
     }
 
     /// The arguments themselves.
@@ -58,7 +77,13 @@ impl ArgsStore {
     pub async fn load(&self, args: &Args) -> Result<Bytes, ArgsError> {
         match args {
             Args::Inline(bytes) => Ok(bytes.clone()),
-            Args::Stored { object, size } => self.read(object, *size).await,
+            Args::Stored { object, size } => {
+                // a reader whose object is replaced meanwhile is not told
+                let read = tokio::time::timeout(READ_WITHIN, self.read(object, *size)).await;
+                read.unwrap_or_else(|_| {
+                    Err(unavailable(format!("not read within {} s", READ_WITHIN.as_secs())))
+                })
+            }
         }
     }
 

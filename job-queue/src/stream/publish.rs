@@ -58,8 +58,15 @@ impl Publisher {
         let message = PublishMessage::build().payload(job.encode()).message_id(dedupe_id(job));
         let subject = subject(&job.tag, &job.workspace, job.id);
         let sent = self.broker.jetstream().send_publish(subject, message).await.map_err(refused)?;
-        let ack = sent.await.map_err(refused)?;
-        if ack.duplicate { Err(PublishError::Duplicate) } else { Ok(()) }
+        let outcome = match sent.await {
+            Ok(ack) if ack.duplicate => Err(PublishError::Duplicate),
+            Ok(_) => Ok(()),
+            Err(error) => Err(refused(error)),
+        };
+        if matches!(outcome, Err(PublishError::Duplicate | PublishError::Full | PublishError::Refused(_))) {
+            self.args.drop_kept(&job.args).await;
+        }
+        outcome
     }
 }
 

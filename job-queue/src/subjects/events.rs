@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use broker::{Broker, Link, names};
 use futures::StreamExt;
@@ -16,12 +17,15 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::{Waited, probe, relinked};
-use crate::store::{Records, StoreError};
+use crate::store::Records;
 
 pub use proto::job::EventKind;
 
 /// Events a slow watcher may be behind; it then looks at the record as on any event.
 const BEHIND: usize = 16;
+
+/// When a store that was away is asked again by who waits for an end.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Watching and telling of jobs.
 #[derive(Clone)]
@@ -30,15 +34,26 @@ pub struct Events {
     watched: Arc<Mutex<HashMap<String, Weak<Topic>>>>,
 }
 
+/// What a watcher is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// Of this.
+    Kind(EventKind),
+    /// That something may have been missed.
+    Look,
+}
+
 struct Topic {
-    events: broadcast::Sender<()>,
+    events: broadcast::Sender<Told>,
     reader: AbortHandle,
 }
 
 /// One watcher of one job.
 pub struct EventWatch {
     _topic: Arc<Topic>,
-    events: broadcast::Receiver<()>,
+    events: broadcast::Receiver<Told>,
+    /// The watch began with a subscription that others had made: its first change is now.
+    begins: bool,
 }
 
 impl Events {
@@ -61,9 +76,8 @@ impl Events {
         let subject = names::event(&workspace.token(), &id.to_string());
         if let Some(topic) = self.existing(&subject) {
             let events = topic.events.subscribe();
-            // the first change of this watcher, too
-            probe(self.broker.client(), subject).await;
-            return Ok(EventWatch { _topic: topic, events });
+            // should the server not know of it yet, its first message is still to come, to this watcher, too
+            return Ok(EventWatch { _topic: topic, events, begins: true });
         }
         let client = self.broker.client().clone();
         let mut link = self.broker.link();
@@ -73,7 +87,7 @@ impl Events {
         let reader = tokio::spawn(read(client, messages, subject.clone(), sender.clone(), link));
         let topic = Arc::new(Topic { events: sender, reader: reader.abort_handle() });
         self.remember(subject, &topic);
-        Ok(EventWatch { _topic: topic, events })
+        Ok(EventWatch { _topic: topic, events, begins: false })
     }
 
     fn existing(&self, subject: &str) -> Option<Arc<Topic>> {
@@ -97,19 +111,27 @@ async fn read(
     client: async_nats::Client,
     mut messages: async_nats::Subscriber,
     subject: String,
-    watchers: broadcast::Sender<()>,
+    watchers: broadcast::Sender<Told>,
     mut link: watch::Receiver<Link>,
 ) {
     probe(&client, subject.clone()).await;
     loop {
         tokio::select! {
             message = messages.next() => {
-                if message.is_none() { return }
+                let Some(message) = message else { return };
                 // no watcher left: the topic is about to be dropped
-                let _ = watchers.send(());
+                let _ = watchers.send(told(&message.payload));
             }
             () = relinked(&mut link) => probe(&client, subject.clone()).await,
         }
+    }
+}
+
+/// An empty message is our own.
+fn told(payload: &[u8]) -> Told {
+    match Event::decode(payload) {
+        Ok(event) if !payload.is_empty() => Told::Kind(event.kind()),
+        _ => Told::Look,
     }
 }
 
@@ -126,30 +148,50 @@ impl EventWatch {
     /// Resolves when something changed, or may have, since the last call; at first when
     /// the watch has begun.
     pub async fn changed(&mut self) {
+        self.told().await;
+    }
+
+    async fn told(&mut self) -> Told {
+        if std::mem::take(&mut self.begins) {
+            return Told::Look;
+        }
         match self.events.recv().await {
-            Ok(()) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Ok(told) => told,
+            Err(broadcast::error::RecvError::Lagged(_)) => Told::Look,
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     }
 
-    /// Waits for the job's end until `deadline`: what a caller does whom the job's envelope does not name.
-    ///
-    /// # Errors
-    /// The store is away.
+    /// Resolves when the job has ended, or may have.
+    async fn may_have_ended(&mut self) {
+        while !matches!(self.told().await, Told::Look | Told::Kind(EventKind::Ended | EventKind::Unspecified))
+        {
+        }
+    }
+
+    /// Waits for the job's end until `deadline`: what a caller does whom the job's envelope does not name. While it
+    /// waits it costs no command.
     pub async fn ended(
         mut self,
         records: &Records,
         workspace: &WorkspaceId,
         id: JobId,
         deadline: Instant,
-    ) -> Result<Waited, StoreError> {
+    ) -> Waited {
+        let mut look_by = deadline;
         loop {
-            let late = Instant::now() >= deadline;
-            match records.end_of(workspace, id).await? {
-                Some(end) => return Ok(Waited::Ended(end)),
-                None if late => return Ok(Waited::Timeout),
-                // at the deadline it looks once more
-                None => drop(tokio::time::timeout_at(deadline, self.changed()).await),
+            let late = tokio::time::timeout_at(look_by, self.may_have_ended()).await.is_err();
+            match records.end_of(workspace, id).await {
+                Ok(Some(end)) => return Waited::Ended(end),
+                Ok(None) => look_by = deadline,
+                // what was told just now is not told again
+                Err(error) => {
+                    tracing::warn!(job.id = %id, %error, "a record cannot be read; it is looked at again");
+                    look_by = deadline.min(Instant::now() + LOOK_AGAIN);
+                }
+            }
+            if late && Instant::now() >= deadline {
+                return Waited::Timeout;
             }
         }
     }

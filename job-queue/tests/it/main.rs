@@ -3,6 +3,7 @@
 
 mod cancel;
 mod fence;
+mod keys;
 mod life;
 mod listing;
 mod logs;

@@ -226,7 +226,8 @@ impl Executor {
         self.shared.pads.policy().control_groups()
     }
 
-    /// Whether all launchers are ready: nothing runs, and nothing is being prepared.
+    /// Whether as many launchers wait as are kept: where nothing else asks for any, nothing runs and none is being
+    /// prepared.
     pub fn is_stocked(&self) -> bool {
         self.shared.pads.are_full()
     }

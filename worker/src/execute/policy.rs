@@ -221,11 +221,12 @@ impl Policy {
         self.shortfall.as_deref()
     }
 
-    /// Whether control groups keep memory and processes.
+    /// Where those of scripts lie.
     pub(super) fn control_groups(&self) -> Vec<PathBuf> {
         self.cgroups.iter().flat_map(|cgroups| cgroups.folders()).map(Path::to_owned).collect()
     }
 
+    /// Whether control groups keep memory and processes.
     pub(super) fn has_cgroups(&self) -> bool {
         self.cgroups.as_ref().is_some_and(|cgroups| cgroups.keep_limits())
     }

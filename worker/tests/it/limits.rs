@@ -74,9 +74,12 @@ impl Traces {
 
 /// All folders below this one, in an order of their own.
 fn within(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
-    let mut below: Vec<PathBuf> =
-        entries.filter(|entry| entry.file_type().unwrap().is_dir()).map(|entry| entry.path()).collect();
+    // one that has gone meanwhile has nothing in it
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut below: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect();
     below.sort();
     let deeper: Vec<PathBuf> = below.iter().flat_map(|folder| within(folder)).collect();
     [below, deeper].concat()
