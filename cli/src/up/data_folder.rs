@@ -77,6 +77,20 @@ impl DataFolder {
         }
     }
 
+    /// Removes the folder where scripts ran, if it lies elsewhere: nobody would know whose it is.
+    pub fn remove_work_dir(&self, root: bool) {
+        let folder = self.work_dir(root);
+        if folder.starts_with(&self.root) {
+            return;
+        }
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(folder = %folder.display(), %error, "the scripts' folder stays");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
     /// The absolute path of something in it.
     pub fn join(&self, inside: impl AsRef<Path>) -> PathBuf {
         self.root.join(inside)

@@ -83,6 +83,7 @@ async fn run(
     let up = Up { args, data, credentials };
     let ended = up.serve(&servers, http, &process).await.inspect_err(complain);
     servers.stop().await;
+    up.data.remove_work_dir(rustix::process::geteuid().is_root());
     ended
 }
 

@@ -34,12 +34,14 @@ async fn the_first_screen_says_all_there_is_to_know_and_sigterm_ends_it() {
     let stored = machine.shell(&format!("grep -rl '{token}' .hookmill")).await;
     assert_eq!(stored.out.trim(), ".hookmill/env", "the token is stored hashed");
 
+    assert_eq!(machine.scripts_folder().exists(), rustix::process::geteuid().is_root());
     let children = descendants(up.process.id());
     assert!(children.len() >= 2, "nats-server, Valkey and their supervisors: {children:?}");
     up.process.signal(Signal::TERM);
     let status = up.process.end_within(Duration::from_secs(35)).await;
     assert!(status.success(), "{status}");
     assert!(!children.into_iter().any(alive), "a child is left");
+    assert!(!machine.scripts_folder().exists(), "the scripts' folder of root is left");
 }
 
 /// As in a container, whose root may neither make namespaces nor mount.

@@ -1,7 +1,8 @@
 //! A machine to use `hookmill` on: a folder of its own, a shell, and the processes it sees.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ pub(super) struct Up {
     /// On the first start alone.
     pub(super) token: Option<String>,
     pub(super) took: Duration,
-    folder: std::path::PathBuf,
+    folder: PathBuf,
 }
 
 /// What a command did.
@@ -43,6 +44,15 @@ pub(super) struct Work {
     token: String,
 }
 
+impl Drop for Machine {
+    /// What one that was killed has left elsewhere.
+    fn drop(&mut self) {
+        if self.folder().join(".hookmill").exists() {
+            let _ = std::fs::remove_dir_all(self.scripts_folder());
+        }
+    }
+}
+
 impl Machine {
     pub(super) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
@@ -54,6 +64,12 @@ impl Machine {
 
     pub(super) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.folder().join(name), text).unwrap();
+    }
+
+    /// Where root's scripts run, who do not get into the data folder.
+    pub(super) fn scripts_folder(&self) -> PathBuf {
+        let data = self.folder().join(".hookmill").metadata().unwrap();
+        PathBuf::from(format!("/var/tmp/hookmill-up-{}-{}", data.dev(), data.ino()))
     }
 
     /// Starts `hookmill up` and reads its first screen.
