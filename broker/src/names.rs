@@ -16,6 +16,9 @@ pub const SHARD: &str = "0";
 /// The ready jobs' stream of [`SHARD`].
 pub const JOBS_STREAM: &str = "JOBS_0";
 
+/// The stream of jobs that are not tried any more.
+pub const DEAD_STREAM: &str = "DEAD";
+
 /// `_INBOX_<user>`: each service's replies are its own.
 pub fn inbox_prefix(user: &str) -> String {
     format!("_INBOX_{user}")
@@ -34,6 +37,25 @@ pub fn jobs_of(tag: &str, priority: &str) -> String {
 /// The subject of one job whatever its tag and priority.
 pub fn job_anywhere(workspace: &str, job: &str) -> String {
     format!("job.{SHARD}.*.*.{workspace}.{job}")
+}
+
+/// The dead letter of one job; `workspace` already a token.
+pub fn dead(workspace: &str, job: &str) -> String {
+    format!("dead.{workspace}.{job}")
+}
+
+/// Every dead letter of a workspace.
+pub fn dead_of(workspace: &str) -> String {
+    format!("dead.{workspace}.*")
+}
+
+/// The tokens of workspace and job in a job's subject; none if it is no such subject.
+pub fn job_of(subject: &str) -> Option<(&str, &str)> {
+    let tokens: Vec<&str> = subject.split('.').collect();
+    match tokens[..] {
+        ["job", SHARD, _, _, workspace, job] => Some((workspace, job)),
+        _ => None,
+    }
 }
 
 /// The completion subject of one gateway instance.

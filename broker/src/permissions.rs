@@ -96,6 +96,8 @@ fn gateway() -> ServiceUser {
         "$JS.API.DIRECT.GET.JOBS_0",
         "$JS.API.STREAM.INFO.JOBS_0",
         "$JS.API.STREAM.MSG.DELETE.JOBS_0",
+        "$JS.API.DIRECT.GET.DEAD",
+        "$JS.API.STREAM.MSG.DELETE.DEAD",
         "ctl.*",
         "ev.*.*",
         // a job cancelled while it was queued ends here
@@ -114,6 +116,7 @@ fn worker() -> ServiceUser {
         // acknowledgements, in the form of servers before and after 2.15
         "$JS.ACK.JOBS_0.>",
         "$JS.ACK.*.*.JOBS_0.>",
+        "dead.*.*",
         "done.*",
         "ev.*.*",
     ]));

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::output::Format;
 use crate::render::{FirstAdmin, NatsConfig, Provision, Secrets, ValkeyConfig};
 use crate::up::UpArgs;
-use crate::verbs::{logs::Logs, run::Run, script::Script, token::Token};
+use crate::verbs::{dead::Dead, logs::Logs, run::Run, script::Script, token::Token};
 
 /// Turns scripts into webhooks.
 #[derive(Debug, Parser)]
@@ -52,6 +52,9 @@ pub enum Verb {
     Run(Run),
     /// Print a job's log
     Logs(Logs),
+    /// List jobs that are not tried any more, and try them again
+    #[command(subcommand)]
+    Dead(Dead),
     /// Make, list and revoke tokens
     #[command(subcommand)]
     Token(Token),

@@ -16,6 +16,9 @@ pub enum Failure {
     /// The job ran and failed; its error has been shown.
     #[error("the job failed")]
     JobFailed,
+    /// Of many things some were not done.
+    #[error("{0}")]
+    Partly(String),
     /// What was asked for makes no sense as it stands.
     #[error("{0}")]
     Usage(String),
@@ -44,7 +47,11 @@ impl Failure {
     /// 1 refused or failed, 2 wrongly used, 3 not reachable.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Refused { .. } | Self::JobFailed | Self::Strange { .. } | Self::Local(_) => 1,
+            Self::Refused { .. }
+            | Self::JobFailed
+            | Self::Partly(_)
+            | Self::Strange { .. }
+            | Self::Local(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable { .. } => 3,
         }

@@ -27,6 +27,7 @@ pub fn main() -> ExitCode {
         Verb::Script(verb) => cli.api().and_then(|api| wait_for(verbs::script::script(&api, format, verb))),
         Verb::Run(args) => cli.api().and_then(|api| wait_for(verbs::run::run(&api, format, args))),
         Verb::Logs(args) => cli.api().and_then(|api| wait_for(verbs::logs::logs(&api, format, args))),
+        Verb::Dead(verb) => cli.api().and_then(|api| wait_for(verbs::dead::dead(&api, format, verb))),
         Verb::Token(verb) => cli.api().and_then(|api| wait_for(verbs::token::token(&api, format, verb))),
     };
     done.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)

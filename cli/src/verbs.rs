@@ -1,5 +1,6 @@
 //! The verbs that speak HTTP, a file each. They know an installation as any client does.
 
+pub mod dead;
 pub mod follow;
 pub mod logs;
 pub mod run;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use catalog::Catalog;
-use job_queue::{ArgsStore, Completions, Control, Events, Finder, Publisher, QueuedRows, Records};
+use job_queue::{
+    ArgsStore, Completions, Control, DeadLetters, Events, Finder, Publisher, QueuedRows, Records,
+};
 
 use crate::auth::Authenticator;
 use crate::config::Config;
@@ -20,6 +22,7 @@ pub(crate) struct Parts {
     pub(crate) records: Records,
     pub(crate) publisher: Publisher,
     pub(crate) finder: Finder,
+    pub(crate) dead_letters: DeadLetters,
     pub(crate) args: ArgsStore,
     pub(crate) completions: Completions,
     pub(crate) events: Events,

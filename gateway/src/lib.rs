@@ -6,6 +6,7 @@ mod answer;
 mod app;
 mod auth;
 mod config;
+mod dead_letter;
 mod error;
 mod idempotency;
 mod job_id;

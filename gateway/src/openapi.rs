@@ -3,7 +3,9 @@
 use serde_json::Value;
 use utoipa::OpenApi;
 
-use crate::routes::{cancel, instance, jobs, list, run, scripts, tokens, updates, users, workspaces};
+use crate::routes::{
+    cancel, dead_letters, instance, jobs, list, run, scripts, tokens, updates, users, workspaces,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -14,6 +16,8 @@ use crate::routes::{cancel, instance, jobs, list, run, scripts, tokens, updates,
         run::by_path, run::by_hash, run::wait_by_path, run::wait_by_hash,
         jobs::get, jobs::completed, jobs::result, jobs::result_maybe, jobs::logs, jobs::args, updates::get,
         cancel::cancel, list::jobs,
+        dead_letters::list, dead_letters::get, dead_letters::replay, dead_letters::discard,
+        dead_letters::replay_many, dead_letters::discard_many,
         scripts::create, scripts::by_path, scripts::by_hash,
         tokens::create, tokens::list, tokens::delete,
         users::whoami, users::whoami_here,

@@ -4,7 +4,9 @@ use axum::Router;
 use axum::routing::{delete, get, post};
 
 use crate::app::App;
-use crate::routes::{cancel, instance, jobs, list, run, scripts, tokens, updates, users, workspaces};
+use crate::routes::{
+    cancel, dead_letters, instance, jobs, list, run, scripts, tokens, updates, users, workspaces,
+};
 
 /// The API.
 pub(crate) fn build(app: App) -> Router {
@@ -47,6 +49,12 @@ fn inspection() -> Router<App> {
         .route("/jobs_u/completed/get_result_maybe/{id}", get(jobs::result_maybe))
         .route("/jobs_u/queue/cancel/{id}", post(cancel::cancel))
         .route("/jobs/list", get(list::jobs))
+        .route("/dead_letters/list", get(dead_letters::list))
+        .route("/dead_letters/get/{id}", get(dead_letters::get))
+        .route("/dead_letters/replay", post(dead_letters::replay_many))
+        .route("/dead_letters/replay/{id}", post(dead_letters::replay))
+        .route("/dead_letters/discard", post(dead_letters::discard_many))
+        .route("/dead_letters/discard/{id}", post(dead_letters::discard))
 }
 
 fn definitions() -> Router<App> {

@@ -1,6 +1,7 @@
 //! The handlers, a file per family of routes: parse, call, map.
 
 pub(crate) mod cancel;
+pub(crate) mod dead_letters;
 pub(crate) mod instance;
 pub(crate) mod jobs;
 pub(crate) mod list;

@@ -10,7 +10,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use job_queue::{
-    ArgsStore, Completions, Control, Events, Finder, Publisher, QueuedRows, Records, RedisConfig,
+    ArgsStore, Completions, Control, DeadLetters, Events, Finder, Publisher, QueuedRows, Records, RedisConfig,
 };
 use lifecycle::Process;
 use proto::InstanceId;
@@ -80,6 +80,7 @@ async fn assemble(config: Config, housekeeping: &Housekeeping<'_>) -> anyhow::Re
         records,
         publisher: Publisher::new(broker.clone()),
         finder: Finder::new(broker.clone()),
+        dead_letters: DeadLetters::new(broker.clone()),
         args: ArgsStore::new(broker.clone()),
         completions,
         events: Events::new(broker.clone()),

@@ -23,7 +23,7 @@ use self::claim::{Claim, claim, release};
 pub(crate) use self::waiting::Waiting;
 
 /// How long a trigger may take until the stream has acknowledged its job.
-const PUBLISH: Duration = Duration::from_millis(1500);
+pub(crate) const PUBLISH: Duration = Duration::from_millis(1500);
 
 /// What a webhook addresses.
 #[derive(Clone, Debug)]
@@ -152,6 +152,17 @@ pub(crate) async fn trigger(
     }
 }
 
+/// How a request that was not answered is sent again without a second job.
+#[derive(Clone, Copy)]
+pub(crate) enum Again {
+    /// By its idempotency key.
+    Key,
+    /// By the id it was refused with.
+    JobId,
+    /// As it is.
+    Replay,
+}
+
 /// Why there is no job; whether that is certain.
 enum Unpublished {
     Certainly(ApiError),
@@ -168,6 +179,7 @@ async fn publish(
     deadline: Instant,
 ) -> Result<Triggered, Unpublished> {
     let keyed = order.reservation.is_some();
+    let again = if keyed { Again::Key } else { Again::JobId };
     let mut job = job(app, caller, order.runnable, id, params, waiter.is_some());
     match app.publisher.publish(&mut job, order.args, deadline).await {
         Ok(()) => {
@@ -177,9 +189,9 @@ async fn publish(
         // somebody with the same key was faster
         Err(PublishError::Duplicate) if keyed => Ok(replay(id, waiter)),
         Err(error @ PublishError::Unanswered(_)) => {
-            Err(Unpublished::Perhaps(not_published(error, id, keyed)))
+            Err(Unpublished::Perhaps(not_published(error, id, again)))
         }
-        Err(error) => Err(Unpublished::Certainly(not_published(error, id, keyed))),
+        Err(error) => Err(Unpublished::Certainly(not_published(error, id, again))),
     }
 }
 
@@ -239,7 +251,7 @@ fn job(app: &App, caller: &Caller, runnable: Runnable, id: JobId, params: &RunPa
     }
 }
 
-fn not_published(error: PublishError, id: JobId, keyed: bool) -> ApiError {
+pub(crate) fn not_published(error: PublishError, id: JobId, again: Again) -> ApiError {
     match error {
         PublishError::Duplicate => used(id),
         PublishError::Full => {
@@ -248,9 +260,13 @@ fn not_published(error: PublishError, id: JobId, keyed: bool) -> ApiError {
         }
         PublishError::Unanswered(why) => {
             tracing::warn!(job.id = %id, why, "a job was not acknowledged by the stream");
-            let again = if keyed { "the same key".to_owned() } else { format!("?job_id={id}") };
+            let again = match again {
+                Again::Key => "the request again with the same key".to_owned(),
+                Again::JobId => format!("the request again with ?job_id={id}"),
+                Again::Replay => "the same request again".to_owned(),
+            };
             let message = format!(
-                "the job queue did not acknowledge job {id}, which may exist; send the request again with {again}, it never runs twice"
+                "the job queue did not acknowledge job {id}, which may exist; send {again}, it never runs twice"
             );
             ApiError::new(ErrorCode::Unavailable, message).retry_after(Duration::from_secs(1)).job(id)
         }

@@ -2,6 +2,7 @@
 //! object store of large arguments.
 
 mod args;
+mod dead;
 mod delivery;
 mod finder;
 mod provision;
@@ -10,10 +11,13 @@ mod pull;
 mod requests;
 mod slots;
 
-use broker::names;
+use async_nats::HeaderMap;
+use async_nats::jetstream::response::Response;
+use broker::{Broker, names};
 use proto::{JobId, Tag, WorkspaceId};
 
 pub use args::{ArgsError, ArgsStore};
+pub use dead::{DeadLetter, DeadLetters, DeathReason, KeptLetter};
 pub use delivery::{Delivery, Lease, LeaseError};
 pub use finder::{Finder, QueuedJob};
 pub use provision::{PROVISION_DEFAULT_MAX_BYTES, provision};
@@ -38,4 +42,25 @@ const PRIORITY: &str = "p1";
 
 fn subject(tag: &Tag, workspace: &WorkspaceId, id: JobId) -> String {
     names::job_subject(&tag.token(), PRIORITY, &workspace.token(), &id.to_string())
+}
+
+/// How the server begins its refusal to remove a message that is not there.
+const NOTHING_THERE: &str = "no message found";
+
+/// Removes one message; that it is gone already is no error.
+async fn delete(broker: &Broker, stream: &str, sequence: u64) -> Result<(), StreamError> {
+    let ask = serde_json::json!({"seq": sequence, "no_erase": true}).to_string();
+    let subject = format!("$JS.API.STREAM.MSG.DELETE.{stream}");
+    let answer = broker.client().request(subject, ask.into()).await.map_err(StreamError::new)?;
+    match serde_json::from_slice::<Response<serde_json::Value>>(&answer.payload).map_err(StreamError::new)? {
+        Response::Ok(_) => Ok(()),
+        // nats-server 2.15 says so in words: the code stands for every failed removal
+        Response::Err { error } if error.to_string().starts_with(NOTHING_THERE) => Ok(()),
+        Response::Err { error } => Err(StreamError::new(error)),
+    }
+}
+
+/// Where a message that was read directly lies in its stream.
+fn sequence(headers: &HeaderMap) -> Option<u64> {
+    headers.get("Nats-Sequence")?.as_str().parse().ok()
 }

@@ -7,15 +7,19 @@ use catalog::{Account, Batch, Catalog, Expect, Key, Token, User, kinds, now_ms};
 use hookmill::up::credentials::Credentials;
 use proto::{Bearer, TokenId};
 
-async fn catalog(nats_url: &str, credentials: &Credentials) -> Catalog {
+/// A connection as one of the services.
+pub(crate) async fn broker(nats_url: &str, credentials: &Credentials, user: &str) -> Broker {
     let config = BrokerConfig {
         url: nats_url.to_owned(),
-        user: AUTH_SERVICE.to_owned(),
-        password: credentials.nats_password(AUTH_SERVICE).to_owned(),
+        user: user.to_owned(),
+        password: credentials.nats_password(user).to_owned(),
         name: "system tests".to_owned(),
     };
-    let catalog =
-        Catalog::open(Broker::connect(config).await.expect("the address is one"), kinds::AUTH_SERVICE);
+    Broker::connect(config).await.expect("the address is one")
+}
+
+async fn catalog(nats_url: &str, credentials: &Credentials) -> Catalog {
+    let catalog = Catalog::open(broker(nats_url, credentials, AUTH_SERVICE).await, kinds::AUTH_SERVICE);
     catalog.ready().await;
     catalog
 }

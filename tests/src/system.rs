@@ -62,6 +62,17 @@ impl System {
         client
     }
 
+    /// Puts a message into the job stream, as a gateway would, whatever it is.
+    ///
+    /// # Panics
+    /// NATS is away.
+    pub async fn put_into_queue(&self, subject: &str, payload: &[u8]) {
+        let nats_url = format!("nats://{}", self.nats.address());
+        let broker = people::broker(&nats_url, &self.credentials, broker::permissions::GATEWAY).await;
+        let sent = broker.jetstream().publish(subject.to_owned(), payload.to_vec().into()).await;
+        sent.expect("NATS is there").await.expect("the stream takes it");
+    }
+
     /// A gateway by its number from 0 on.
     pub fn gateway(&self, number: usize) -> &Service {
         &self.gateways[number]

@@ -3,11 +3,13 @@
 //! end is repeated by whoever finds it recorded already.
 
 mod beginning;
+mod death;
 mod preparation;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use job_queue::{
     Delivery, End, EndAnswer, EndRequest, EventKind, Job, Lease, Outcome, StartAnswer, canceled_result,
 };
@@ -35,6 +37,14 @@ struct Finished {
 struct Recorded {
     end: End,
     leftovers: Option<Leftovers>,
+    /// It was tried too often.
+    dead: bool,
+}
+
+/// A job as it came.
+struct Arrived {
+    subject: String,
+    envelope: Bytes,
 }
 
 /// A finished job's folder is removed this much later: its caller's answer, which is still on its
@@ -43,19 +53,18 @@ const SWEEP_AFTER: Duration = Duration::from_millis(10);
 
 /// Works off one delivery.
 pub(crate) async fn handle(worker: &Worker, delivery: Delivery) {
-    let Delivery { job, subject, lease, slot, delivered } = delivery;
+    let Delivery { job, envelope, subject, lease, slot, delivered } = delivery;
+    let arrived = Arrived { subject, envelope };
     let leftovers = match job {
         Ok(job) => {
             let span = tracing::info_span!(
                 "job.process", otel.kind = "consumer", job.id = %job.id, script.path = %job.path, job.attempt = tracing::field::Empty
             );
             lifecycle::set_parent(&span, &job.trace.parent, &job.trace.state);
-            process(worker, job, lease, delivered).instrument(span).await
+            process(worker, job, &arrived, lease, delivered).instrument(span).await
         }
         Err(error) => {
-            // kept in the stream, and offered again after a day: an upgrade may read it
-            tracing::error!(nats.subject = subject, %error, "a job cannot be read by this version");
-            lease.hand_back(Some(Duration::from_hours(24))).await;
+            death::unreadable(worker, &lease, &arrived, &error, delivered).await;
             None
         }
     };
@@ -68,7 +77,13 @@ pub(crate) async fn handle(worker: &Worker, delivery: Delivery) {
     }
 }
 
-async fn process(worker: &Worker, job: Job, lease: Lease, delivered: i64) -> Option<Leftovers> {
+async fn process(
+    worker: &Worker,
+    job: Job,
+    arrived: &Arrived,
+    lease: Lease,
+    delivered: i64,
+) -> Option<Leftovers> {
     let entry = worker.watchlist.enter(job.id);
     let keeper = Keeper::start(
         lease.clone(),
@@ -80,7 +95,10 @@ async fn process(worker: &Worker, job: Job, lease: Lease, delivered: i64) -> Opt
     );
     let job = Arc::new(job);
     match attempt(worker, &keeper, &job, delivered).await {
-        Some(Recorded { end, leftovers }) => {
+        Some(Recorded { end, leftovers, dead }) => {
+            if dead {
+                death::exhausted(worker, &lease, &job, arrived, &end).await?;
+            }
             lease.settle(&job, &end, &worker.events).await;
             leftovers
         }
@@ -100,9 +118,8 @@ async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i6
     let Begun { answer, preparation } = begin(worker, keeper, job, guess).await?;
     let fence = match answer {
         StartAnswer::Run { attempt, log_len, .. } => Fence { attempt, log_len },
-        StartAnswer::Ended(end) | StartAnswer::Exhausted(end) => {
-            return Some(Recorded { end, leftovers: None });
-        }
+        StartAnswer::Ended(end) => return Some(Recorded { end, leftovers: None, dead: false }),
+        StartAnswer::Exhausted(end) => return Some(Recorded { end, leftovers: None, dead: true }),
     };
     let attempt = fence.attempt;
     tracing::Span::current().record("job.attempt", attempt);
@@ -184,9 +201,9 @@ async fn record_end(
         EndAnswer::Written => {
             let labels = [("outcome", finished.end.outcome.as_str()), ("language", job.language.as_str())];
             metrics::counter!("worker_jobs_total", &labels).increment(1);
-            Some(Recorded { end: finished.end, leftovers: finished.leftovers })
+            Some(Recorded { end: finished.end, leftovers: finished.leftovers, dead: false })
         }
-        EndAnswer::Ended(end) => Some(Recorded { end, leftovers: finished.leftovers }),
+        EndAnswer::Ended(end) => Some(Recorded { end, leftovers: finished.leftovers, dead: false }),
         EndAnswer::Fenced => {
             keeper.let_go();
             None

@@ -8,8 +8,8 @@ use broker::{Broker, BrokerConfig, Link};
 use catalog::Catalog;
 use futures::StreamExt;
 use job_queue::{
-    ArgsStore, Control, Delivery, Events, Presence, Puller, PullerConfig, Records, RedisConfig, Slots,
-    StoreError, WorkerRow,
+    ArgsStore, Control, DeadLetters, Delivery, Events, Presence, Puller, PullerConfig, Records, RedisConfig,
+    Slots, StoreError, WorkerRow,
 };
 use lifecycle::supervisor::Host;
 use lifecycle::{Latch, Process};
@@ -36,6 +36,7 @@ pub(crate) struct Worker {
     pub(crate) records: Records,
     pub(crate) args: ArgsStore,
     pub(crate) events: Events,
+    pub(crate) dead_letters: DeadLetters,
     pub(crate) tokens: JobTokens,
     pub(crate) watchlist: Watchlist,
     /// Folders of ended jobs that are being removed.
@@ -106,6 +107,7 @@ async fn assemble(
         records: Records::open(&redis)?,
         args: ArgsStore::new(broker.clone()),
         events: Events::new(broker.clone()),
+        dead_letters: DeadLetters::new(broker.clone()),
         tokens: JobTokens::new(&config.auth_url, config.auth_credential.expose()).context("auth-url")?,
         watchlist: Watchlist::default(),
         sweeps: Semaphore::new(config.slots.get()),

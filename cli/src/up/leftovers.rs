@@ -89,6 +89,13 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "read line"]).arg(&config).stdin(std::process::Stdio::piped());
         let mut child = command.spawn().unwrap();
+        // it is there before the kernel has its arguments
+        let seen = async {
+            while started_with(&config).is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(GONE_WITHIN, seen).await.unwrap();
         let waiting = tokio::spawn({
             let config = config.clone();
             async move { wait_for_the_end_of(&config).await }

@@ -1,8 +1,9 @@
 -- ARGV: 1 id, 2 nonce of this call, 3 worker, 4 now µs, 5 envelope, 6 created µs, 7 arguments,
 -- 8 attempts at most, 9 first log line, 10 its units, 11 result when exhausted, 12 retention s, 13 isolation
-local got = redis.call('HMGET', KEYS[1], 'state', 'nonce', 'attempt', 'log_len', 'cancel_by')
+local got = redis.call('HMGET', KEYS[1], 'state', 'nonce', 'attempt', 'log_len', 'cancel_by', 'dead')
 if terminal(got[1]) then
-  return {'ended', got[1], redis.call('GET', KEYS[5]) or 'null'}
+  -- whoever found it exhausted may not have come to its dead letter
+  return {got[6] and 'exhausted' or 'ended', got[1], redis.call('GET', KEYS[5]) or 'null'}
 end
 -- the same call again after a lost reply: the attempt it has already counted
 if got[1] == 'running' and got[2] == ARGV[2] then
@@ -14,8 +15,8 @@ index(ARGV[1], ARGV[6], ARGV[12])
 if ARGV[7] ~= '' then redis.call('SET', KEYS[7], ARGV[7]) end
 if attempt > tonumber(ARGV[8]) then
   finish(ARGV[1], 'failure', ARGV[11], ARGV[4], ARGV[12],
-    'attempt', ARGV[8], 'envelope', ARGV[5], 'created_us', ARGV[6])
-  return {'exhausted', ARGV[8]}
+    'attempt', ARGV[8], 'envelope', ARGV[5], 'created_us', ARGV[6], 'dead', '1')
+  return {'exhausted', 'failure', ARGV[11]}
 end
 local log_len = append_log(got[4], ARGV[9], ARGV[10])
 redis.call('HSET', KEYS[1], 'state', 'running', 'nonce', ARGV[2], 'worker', ARGV[3], 'isolation', ARGV[13], 'started_us', ARGV[4],

@@ -38,7 +38,8 @@ pub enum StartAnswer {
     },
     /// It has ended already: repeat the after-effects and acknowledge.
     Ended(End),
-    /// It has been tried too often and has now ended as failed.
+    /// It has been tried too often and has ended as failed, now or at a start before this one: its dead letter is to be
+    /// written, the after-effects repeated.
     Exhausted(End),
 }
 
@@ -107,7 +108,7 @@ impl Records {
         script.arg(request.max_attempts).arg(request.first_log).arg(units(request.first_log));
         script.arg(&exhausted.result[..]).arg(self.retention.as_secs()).arg(request.isolation);
         let answer: Vec<redis::Value> = self.invoke(&script).await?;
-        start_answer(&answer, exhausted)
+        start_answer(&answer)
     }
 
     /// Takes a start back that led to nothing, so that no attempt is spent; whether it was still
@@ -218,7 +219,7 @@ fn inline_args(job: &Job) -> &[u8] {
     }
 }
 
-fn start_answer(answer: &[redis::Value], exhausted: End) -> Result<StartAnswer, StoreError> {
+fn start_answer(answer: &[redis::Value]) -> Result<StartAnswer, StoreError> {
     match text(answer, 0)?.as_str() {
         "run" => Ok(StartAnswer::Run {
             attempt: number(answer, 1)?,
@@ -226,7 +227,7 @@ fn start_answer(answer: &[redis::Value], exhausted: End) -> Result<StartAnswer, 
             cancel_asked: !text(answer, 3)?.is_empty(),
         }),
         "ended" => end(answer).map(StartAnswer::Ended),
-        "exhausted" => Ok(StartAnswer::Exhausted(exhausted)),
+        "exhausted" => end(answer).map(StartAnswer::Exhausted),
         other => Err(unexpected(other)),
     }
 }

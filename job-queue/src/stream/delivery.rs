@@ -16,6 +16,8 @@ use crate::subjects::{EventKind, Events};
 pub struct Delivery {
     /// The job, or why its envelope cannot be read.
     pub job: Result<Job, InvalidEnvelope>,
+    /// The envelope as it came.
+    pub envelope: Bytes,
     /// The subject it came by: it names workspace and id even when the envelope cannot be read.
     pub subject: String,
     /// The right to it.

@@ -1,12 +1,11 @@
 //! Finding a queued job by its id: its subject ends in it, whatever tag it waits under.
 
-use async_nats::jetstream::response::Response;
-use async_nats::{HeaderMap, Message, StatusCode};
+use async_nats::{Message, StatusCode};
 use broker::{Broker, names};
 use proto::{JobId, WorkspaceId};
 use serde_json::json;
 
-use super::StreamError;
+use super::{StreamError, delete, sequence};
 use crate::model::Job;
 
 /// A job as the stream holds it.
@@ -50,15 +49,7 @@ impl Finder {
     /// # Errors
     /// NATS is away; whoever pulls the message finds the terminal record.
     pub async fn remove(&self, queued: &QueuedJob) -> Result<(), StreamError> {
-        let subject = format!("$JS.API.STREAM.MSG.DELETE.{}", names::JOBS_STREAM);
-        let ask = json!({"seq": queued.sequence, "no_erase": true}).to_string();
-        let answer = self.0.client().request(subject, ask.into()).await.map_err(StreamError::new)?;
-        match serde_json::from_slice::<Response<serde_json::Value>>(&answer.payload)
-            .map_err(StreamError::new)?
-        {
-            Response::Ok(_) => Ok(()),
-            Response::Err { error } => Err(StreamError::new(error)),
-        }
+        delete(&self.0, names::JOBS_STREAM, queued.sequence).await
     }
 }
 
@@ -71,8 +62,4 @@ fn read(message: &Message) -> Option<QueuedJob> {
             None
         }
     }
-}
-
-fn sequence(headers: &HeaderMap) -> Option<u64> {
-    headers.get("Nats-Sequence")?.as_str().parse().ok()
 }

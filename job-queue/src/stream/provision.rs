@@ -13,13 +13,17 @@ pub const PROVISION_DEFAULT_MAX_BYTES: i64 = 2 * 1024 * 1024 * 1024;
 /// How long large arguments may lie before somebody fetches them.
 const ARGS_MAX_AGE: Duration = Duration::from_hours(14 * 24);
 
-/// Makes or updates the job stream and the argument store. Idempotent.
+/// The most that dead letters may take: beyond it a job that dies stays in its queue.
+const DEAD_MAX_BYTES: i64 = 512 * 1024 * 1024;
+
+/// Makes or updates the streams of jobs and of dead letters, and the argument store. Idempotent.
 ///
 /// # Errors
 /// NATS is away or refuses.
 pub async fn provision(broker: &Broker, replicas: usize, max_bytes: i64) -> Result<(), StreamError> {
     let jetstream = broker.jetstream();
     jetstream.create_or_update_stream(jobs(replicas, max_bytes)).await.map_err(StreamError::new)?;
+    jetstream.create_or_update_stream(dead(replicas)).await.map_err(StreamError::new)?;
     let store = object_store::Config {
         bucket: names::ARGS_BUCKET.to_owned(),
         max_age: ARGS_MAX_AGE,
@@ -34,6 +38,23 @@ pub async fn provision(broker: &Broker, replicas: usize, max_bytes: i64) -> Resu
             .await
             .map(drop)
             .map_err(|_| StreamError::new(error)),
+    }
+}
+
+/// They stay until somebody replays or discards them.
+fn dead(replicas: usize) -> stream::Config {
+    stream::Config {
+        name: names::DEAD_STREAM.to_owned(),
+        subjects: vec!["dead.>".to_owned()],
+        retention: stream::RetentionPolicy::Limits,
+        discard: stream::DiscardPolicy::New,
+        storage: stream::StorageType::File,
+        max_bytes: DEAD_MAX_BYTES,
+        // a job has one letter, the latest: one that was put back may die again before its old letter is discarded
+        max_messages_per_subject: 1,
+        allow_direct: true,
+        num_replicas: replicas,
+        ..stream::Config::default()
     }
 }
 

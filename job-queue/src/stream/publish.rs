@@ -53,16 +53,53 @@ impl Publisher {
         }
     }
 
+    /// Publishes a job again whose arguments are kept already, under the id it has now.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub async fn republish(&self, job: &Job, deadline: Instant) -> Result<(), PublishError> {
+        let subject = subject(&job.tag, &job.workspace, job.id);
+        self.forward(subject, job.encode(), dedupe_id(job), deadline).await
+    }
+
+    /// Puts an envelope back where it was, as it was. `nonce` is the same when the same is tried again.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub async fn put_back(
+        &self,
+        subject: &str,
+        envelope: Bytes,
+        nonce: &str,
+        deadline: Instant,
+    ) -> Result<(), PublishError> {
+        self.forward(subject.to_owned(), envelope, format!("again/{subject}/{nonce}"), deadline).await
+    }
+
+    async fn forward(
+        &self,
+        subject: String,
+        envelope: Bytes,
+        dedupe_id: String,
+        deadline: Instant,
+    ) -> Result<(), PublishError> {
+        match tokio::time::timeout_at(deadline, self.put(subject, envelope, dedupe_id)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(PublishError::Unanswered("no acknowledgement before the deadline".to_owned())),
+        }
+    }
+
+    async fn put(&self, subject: String, envelope: Bytes, dedupe_id: String) -> Result<(), PublishError> {
+        let message = PublishMessage::build().payload(envelope).message_id(dedupe_id);
+        let sent = self.broker.jetstream().send_publish(subject, message).await.map_err(refused)?;
+        let ack = sent.await.map_err(refused)?;
+        if ack.duplicate { Err(PublishError::Duplicate) } else { Ok(()) }
+    }
+
     async fn send(&self, job: &mut Job, args: Bytes) -> Result<(), PublishError> {
         job.args = self.args.keep(&job.workspace, job.id, args).await.map_err(not_stored)?;
-        let message = PublishMessage::build().payload(job.encode()).message_id(dedupe_id(job));
         let subject = subject(&job.tag, &job.workspace, job.id);
-        let sent = self.broker.jetstream().send_publish(subject, message).await.map_err(refused)?;
-        let outcome = match sent.await {
-            Ok(ack) if ack.duplicate => Err(PublishError::Duplicate),
-            Ok(_) => Ok(()),
-            Err(error) => Err(refused(error)),
-        };
+        let outcome = self.put(subject, job.encode(), dedupe_id(job)).await;
         if matches!(outcome, Err(PublishError::Duplicate | PublishError::Full | PublishError::Refused(_))) {
             self.args.drop_kept(&job.args).await;
         }
@@ -82,7 +119,7 @@ fn not_stored(error: ArgsError) -> PublishError {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form `map_err` takes")]
-fn refused(error: JsError) -> PublishError {
+pub(super) fn refused(error: JsError) -> PublishError {
     match error.kind() {
         PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe | PublishErrorKind::MaxAckPending => {
             PublishError::Unanswered(error.to_string())

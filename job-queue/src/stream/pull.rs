@@ -204,7 +204,8 @@ impl Puller {
         };
         let delivered = delivery_count(message.reply.as_deref().unwrap_or_default());
         let job = Job::decode(&message.payload);
-        let delivery = Delivery { job, subject: message.subject.to_string(), lease, slot, delivered };
+        let (subject, envelope) = (message.subject.to_string(), message.payload);
+        let delivery = Delivery { job, envelope, subject, lease, slot, delivered };
         // the receiver outlives the puller; were it gone, the lease would run out
         let _ = jobs.send(delivery);
     }

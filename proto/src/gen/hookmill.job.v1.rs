@@ -114,6 +114,30 @@ pub struct Control {
     #[prost(string, tag = "3")]
     pub job_id: ::prost::alloc::string::String,
 }
+/// A job that is not tried any more, on `dead.<ws>.<job id>`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLetter {
+    #[prost(uint32, tag = "1")]
+    pub schema_version: u32,
+    #[prost(enumeration = "DeathReason", tag = "2")]
+    pub reason: i32,
+    /// For people.
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+    /// How often it was started.
+    #[prost(uint32, tag = "4")]
+    pub attempts: u32,
+    #[prost(int64, tag = "5")]
+    pub died_at_us: i64,
+    /// The end of its log.
+    #[prost(string, tag = "6")]
+    pub last_log: ::prost::alloc::string::String,
+    /// Where it waited, and its envelope as it was.
+    #[prost(string, tag = "7")]
+    pub subject: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "8")]
+    pub envelope: ::prost::bytes::Bytes,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Outcome {
@@ -174,6 +198,37 @@ impl EventKind {
             "EVENT_KIND_STARTED" => Some(Self::Started),
             "EVENT_KIND_LOG" => Some(Self::Log),
             "EVENT_KIND_ENDED" => Some(Self::Ended),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum DeathReason {
+    Unspecified = 0,
+    /// It was started as often as it may be, and its worker was lost each time.
+    WorkerLost = 1,
+    /// Its envelope cannot be read.
+    Unreadable = 2,
+}
+impl DeathReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DEATH_REASON_UNSPECIFIED",
+            Self::WorkerLost => "DEATH_REASON_WORKER_LOST",
+            Self::Unreadable => "DEATH_REASON_UNREADABLE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DEATH_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "DEATH_REASON_WORKER_LOST" => Some(Self::WorkerLost),
+            "DEATH_REASON_UNREADABLE" => Some(Self::Unreadable),
             _ => None,
         }
     }

@@ -1,0 +1,197 @@
+//! Dead letters: jobs that are not tried any more, whole as they were, until somebody replays or discards them.
+
+use std::time::Duration;
+
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::{HeaderMap, Message};
+use broker::{Broker, names};
+use bytes::Bytes;
+use futures::StreamExt;
+use prost::Message as _;
+use proto::job as wire;
+use proto::{JobId, WorkspaceId};
+use serde_json::json;
+
+use super::publish::{PublishError, refused};
+use super::{StreamError, delete, sequence};
+use crate::model::Job;
+
+pub use proto::job::DeathReason;
+
+/// The version of a letter that this code writes, and the only one it reads.
+const SCHEMA_VERSION: u32 = 1;
+
+/// How long the server may take for a letter, or from one message of a page to the next.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// The most bytes of a page.
+const PAGE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// A job that is not tried any more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadLetter {
+    /// Why.
+    pub reason: DeathReason,
+    /// The same, for people.
+    pub message: String,
+    /// How often it was started.
+    pub attempts: u32,
+    /// Unix microseconds.
+    pub died_us: i64,
+    /// The end of its log.
+    pub last_log: String,
+    /// Where it waited: its subject of the job stream.
+    pub subject: String,
+    /// Its envelope, byte for byte.
+    pub envelope: Bytes,
+}
+
+/// A letter as the stream holds it.
+#[derive(Clone, Debug)]
+pub struct KeptLetter {
+    /// The job it was.
+    pub id: JobId,
+    /// Its place in the stream: later ones have higher ones.
+    pub sequence: u64,
+    /// What it says.
+    pub letter: DeadLetter,
+}
+
+/// The stream of dead letters.
+#[derive(Clone)]
+pub struct DeadLetters(Broker);
+
+impl DeadLetter {
+    /// The job, if its envelope can be read and is that of this workspace and id.
+    pub fn job(&self, workspace: &WorkspaceId, id: JobId) -> Option<Job> {
+        Job::decode(&self.envelope).ok().filter(|job| job.workspace == *workspace && job.id == id)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let wire = wire::DeadLetter {
+            schema_version: SCHEMA_VERSION,
+            reason: self.reason.into(),
+            message: self.message.clone(),
+            attempts: self.attempts,
+            died_at_us: self.died_us,
+            last_log: self.last_log.clone(),
+            subject: self.subject.clone(),
+            envelope: self.envelope.clone(),
+        };
+        wire.encode_to_vec()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let wire =
+            wire::DeadLetter::decode(bytes).ok().filter(|wire| wire.schema_version == SCHEMA_VERSION)?;
+        Some(Self {
+            reason: wire.reason(),
+            message: wire.message,
+            attempts: wire.attempts,
+            died_us: wire.died_at_us,
+            last_log: wire.last_log,
+            subject: wire.subject,
+            envelope: wire.envelope,
+        })
+    }
+}
+
+impl DeadLetters {
+    /// Over this connection.
+    pub fn new(broker: Broker) -> Self {
+        Self(broker)
+    }
+
+    /// Keeps a letter, and waits for the stream's word that it has it. Safe to repeat: a job has one, the latest. It
+    /// goes without an id for the stream's window of duplicates, which would know it still when it has been discarded.
+    ///
+    /// # Errors
+    /// As for a job; nothing, or nothing certain, was kept.
+    pub async fn bury(&self, letter: &DeadLetter) -> Result<(), PublishError> {
+        let (workspace, job) = names::job_of(&letter.subject)
+            .ok_or_else(|| PublishError::Refused(format!("`{}` is no job's subject", letter.subject)))?;
+        let subject = names::dead(workspace, job);
+        let sending = async {
+            let message = PublishMessage::build().payload(letter.encode().into());
+            self.0.jetstream().send_publish(subject, message).await.map_err(refused)?.await.map_err(refused)
+        };
+        match tokio::time::timeout(ANSWER_WITHIN, sending).await {
+            Ok(sent) => sent.map(drop),
+            Err(_) => Err(PublishError::Unanswered("no acknowledgement before the deadline".to_owned())),
+        }
+    }
+
+    /// Letters of a workspace, oldest first, from behind this place on; at most so many, at least one if there is one.
+    ///
+    /// # Errors
+    /// NATS is away.
+    pub async fn page(
+        &self,
+        workspace: &WorkspaceId,
+        behind: u64,
+        most: usize,
+    ) -> Result<Vec<KeptLetter>, StreamError> {
+        let ask = json!({
+            "seq": behind + 1, "next_by_subj": names::dead_of(&workspace.token()), "batch": most, "max_bytes": PAGE_BYTES,
+        });
+        let inbox = self.0.client().new_inbox();
+        let mut answers = self.0.client().subscribe(inbox.clone()).await.map_err(StreamError::new)?;
+        let asked = self.0.client().publish_with_reply(direct_get(), inbox, ask.to_string().into());
+        asked.await.map_err(StreamError::new)?;
+        let mut page = Vec::new();
+        loop {
+            let next = tokio::time::timeout(ANSWER_WITHIN, answers.next()).await;
+            let message = next.ok().flatten().ok_or_else(|| StreamError::new("no answer"))?;
+            match message.status.map(|status| status.as_u16()) {
+                // the end of the batch; nothing of this kind
+                Some(204 | 404) => return Ok(page),
+                Some(other) => return Err(StreamError::new(format!("direct get answered {other}"))),
+                None => page.extend(read(&message)),
+            }
+        }
+    }
+
+    /// The letter of a job, if it has one.
+    ///
+    /// # Errors
+    /// NATS is away.
+    pub async fn find(&self, workspace: &WorkspaceId, id: JobId) -> Result<Option<KeptLetter>, StreamError> {
+        let ask = json!({"last_by_subj": names::dead(&workspace.token(), &id.to_string())});
+        let asked = self.0.client().request(direct_get(), ask.to_string().into());
+        let answer = asked.await.map_err(StreamError::new)?;
+        match answer.status.map(|status| status.as_u16()) {
+            Some(404) => Ok(None),
+            Some(other) => Err(StreamError::new(format!("direct get answered {other}"))),
+            None => Ok(read(&answer)),
+        }
+    }
+
+    /// Removes this letter, not one that the same job may have got since; it is gone afterwards, whoever removed it.
+    ///
+    /// # Errors
+    /// NATS is away.
+    pub async fn discard(&self, letter: &KeptLetter) -> Result<(), StreamError> {
+        delete(&self.0, names::DEAD_STREAM, letter.sequence).await
+    }
+}
+
+fn direct_get() -> String {
+    format!("$JS.API.DIRECT.GET.{}", names::DEAD_STREAM)
+}
+
+/// What is no letter is passed over: it stays where it is.
+fn read(message: &Message) -> Option<KeptLetter> {
+    let headers = message.headers.as_ref()?;
+    let sequence = sequence(headers)?;
+    let id = headers_subject(headers).and_then(|subject| subject.rsplit('.').next()?.parse().ok());
+    let kept = id.zip(DeadLetter::decode(&message.payload));
+    if kept.is_none() {
+        tracing::error!(stream.sequence = sequence, "a dead letter cannot be read");
+    }
+    kept.map(|(id, letter)| KeptLetter { id, sequence, letter })
+}
+
+/// A direct get tells where a message lay.
+fn headers_subject(headers: &HeaderMap) -> Option<&str> {
+    headers.get("Nats-Subject").map(async_nats::HeaderValue::as_str)
+}
