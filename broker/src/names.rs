@@ -52,10 +52,12 @@ pub fn dead_of(workspace: &str) -> String {
 /// The tokens of workspace and job in a job's subject; none if it is no such subject.
 pub fn job_of(subject: &str) -> Option<(&str, &str)> {
     let tokens: Vec<&str> = subject.split('.').collect();
-    match tokens[..] {
-        ["job", SHARD, _, _, workspace, job] => Some((workspace, job)),
-        _ => None,
-    }
+    let ["job", SHARD, _, _, workspace, job] = tokens[..] else { return None };
+    // nothing else is ever published, and a wildcard or a line's end must not pass for one
+    let safe = |token: &&str| {
+        !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-=".contains(&byte))
+    };
+    tokens.iter().all(safe).then_some((workspace, job))
 }
 
 /// The completion subject of one gateway instance.
@@ -71,4 +73,26 @@ pub fn event(workspace: &str, job: &str) -> String {
 /// The control subject of one worker.
 pub fn control(worker: &str) -> String {
     format!("ctl.{worker}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_subject_of_a_job_names_it() {
+        assert_eq!(job_of(&job_subject("bash", "p1", "my=2Ews", "id-1")), Some(("my=2Ews", "id-1")));
+        for none in [
+            "",
+            "job.0.bash.p1.main",
+            "job.1.bash.p1.main.x",
+            "job.0.*.p1.main.x",
+            "job.0.bash.p1.main.>",
+            "job.0.ba\nsh.p1.main.x",
+            "job.0..p1.main.x",
+            "dead.0.bash.p1.main.x",
+        ] {
+            assert_eq!(job_of(none), None, "{none}");
+        }
+    }
 }

@@ -2,19 +2,17 @@
 
 use broker::names;
 use chrono::{DateTime, Utc};
-use job_queue::{DeathReason, Job, KeptLetter, PublishError, now_us};
+use job_queue::{CancelRequest, DeathReason, Job, KeptLetter, PublishError, now_us};
 use proto::{JobId, ScriptPath, WorkspaceId};
 use ring::digest;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::error::ApiResult;
+use crate::auth::Caller;
+use crate::error::{ApiError, ApiResult};
 use crate::present::timestamp;
 use crate::trigger;
-
-/// Letters read at once while some are looked for.
-const PAGE: usize = 200;
 
 /// A letter as callers see it.
 #[derive(Debug, Serialize)]
@@ -80,62 +78,68 @@ impl Selection {
     }
 }
 
-/// The first letters that fit, at most so many, and whether there may be more.
-///
-/// # Errors
-/// NATS is away.
-pub(crate) async fn select(
-    app: &App,
-    workspace: &WorkspaceId,
-    most: usize,
-    fits: impl Fn(&KeptLetter) -> bool,
-) -> ApiResult<(Vec<KeptLetter>, bool)> {
-    let (mut chosen, mut behind) = (Vec::new(), 0);
-    loop {
-        let page = app.dead_letters.page(workspace, behind, PAGE).await?;
-        let Some(last) = page.last() else { return Ok((chosen, false)) };
-        behind = last.sequence;
-        for kept in page.into_iter().filter(|kept| fits(kept)) {
-            if chosen.len() == most {
-                return Ok((chosen, true));
-            }
-            chosen.push(kept);
-        }
-    }
-}
-
 /// Has the job tried again and forgets the letter; the id it has now. Should we end in between, the letter is still
-/// there, and trying it again makes no second job.
+/// there, and trying it again makes no second job while the new one's record is kept.
 ///
 /// # Errors
-/// NATS is away or full; the letter stays.
+/// Somebody else has seen to it; its arguments are gone; NATS is away or full. The letter stays.
 pub(crate) async fn replay(app: &App, workspace: &WorkspaceId, kept: &KeptLetter) -> ApiResult<JobId> {
-    let (id, published) = if let Some(job) = kept.letter.job(workspace, kept.id) {
-        let job = Job { id: successor(workspace, kept), reply_to: None, created_us: now_us(), ..job };
-        (job.id, republish(app, job).await)
-    } else {
-        (kept.id, put_back(app, workspace, kept).await)
+    let there = app.dead_letters.find(workspace, kept.id).await?;
+    if there.is_none_or(|there| there.sequence != kept.sequence) {
+        return Err(ApiError::not_found(format!("no such dead letter of job {} any more", kept.id)));
+    }
+    let (id, published) = match (kept.letter.reason, kept.letter.job(workspace, kept.id)) {
+        (DeathReason::WorkerLost, Some(job)) => {
+            let job = Job { id: successor(workspace, kept), reply_to: None, created_us: now_us(), ..job };
+            (job.id, republish(app, job).await?)
+        }
+        _ => (kept.id, put_back(app, workspace, kept).await),
     };
     match published {
         Ok(()) | Err(PublishError::Duplicate) => {}
+        Err(PublishError::Refused(why)) => return Err(ApiError::bad_request(why)),
         Err(error) => return Err(trigger::not_published(error, id, trigger::Again::Replay)),
     }
     app.dead_letters.discard(kept).await?;
     Ok(id)
 }
 
-/// Under another id: the record of the old one is terminal, and it would never run.
-async fn republish(app: &App, job: Job) -> Result<(), PublishError> {
-    app.publisher.republish(&job, Instant::now() + trigger::PUBLISH).await?;
-    app.queued_rows.note(job);
-    Ok(())
+/// Forgets the letter. A job that was never more than queued, as far as anybody knows, ends with it.
+///
+/// # Errors
+/// NATS or Redis is away; the letter stays.
+pub(crate) async fn discard(app: &App, caller: &Caller, kept: &KeptLetter) -> ApiResult<()> {
+    let job = kept.letter.job(&caller.workspace, kept.id);
+    if let (DeathReason::Unreadable, Some(job)) = (kept.letter.reason, job) {
+        let reason = "its dead letter was discarded".to_owned();
+        let request = CancelRequest { by: caller.rights.username.clone(), reason };
+        app.records.cancel(&caller.workspace, kept.id, &request, Some(&job)).await?;
+    }
+    Ok(app.dead_letters.discard(kept).await?)
 }
 
-/// As it was: there may be somebody now who can read it.
+/// Under another id: the record of the old one is terminal, and it would never run.
+async fn republish(app: &App, job: Job) -> ApiResult<Result<(), PublishError>> {
+    let kept = app.args.has(&job.args).await;
+    if !kept.map_err(|error| ApiError::unavailable("the argument store", &error))? {
+        let message = "its arguments, which were too large for its message, are not kept any more".to_owned();
+        return Ok(Err(PublishError::Refused(message)));
+    }
+    let published = app.publisher.republish(&job, Instant::now() + trigger::PUBLISH).await;
+    if published.is_ok() {
+        app.queued_rows.note(job);
+    }
+    Ok(published)
+}
+
+/// As it was: there may be somebody now who can read it. What workers write is looked at twice: they have no right
+/// to publish jobs.
 async fn put_back(app: &App, workspace: &WorkspaceId, kept: &KeptLetter) -> Result<(), PublishError> {
-    let subject = &kept.letter.subject;
-    if names::job_of(subject) != Some((&workspace.token(), &kept.id.to_string())) {
-        return Err(PublishError::Refused(format!("`{subject}` is not where job {} waited", kept.id)));
+    let (subject, id) = (&kept.letter.subject, kept.id);
+    let (token, text) = (workspace.token(), id.to_string());
+    let its_own = names::job_of(subject) == Some((token.as_str(), text.as_str()));
+    if !its_own || kept.letter.is_another_jobs(workspace, id) {
+        return Err(PublishError::Refused(format!("the letter of job {id} does not hold that job")));
     }
     let (envelope, nonce) = (kept.letter.envelope.clone(), kept.sequence.to_string());
     app.publisher.put_back(subject, envelope, &nonce, Instant::now() + trigger::PUBLISH).await

@@ -20,8 +20,8 @@ pub use store::{
     Records, RedisConfig, Renewal, Reservation, Reserved, StartAnswer, StartRequest, StoreError, WorkerRow,
 };
 pub use stream::{
-    ArgsError, ArgsStore, DeadLetter, DeadLetters, DeathReason, Delivery, Finder, KeptLetter, Lease,
-    LeaseError, PROVISION_DEFAULT_MAX_BYTES, PublishError, Publisher, Puller, PullerConfig, QueuedJob, Slot,
-    Slots, StreamError, provision,
+    ArgsError, ArgsStore, DeadLetter, DeadLetters, DeadPage, DeathReason, Delivery, Finder, KeptLetter,
+    Lease, LeaseError, PROVISION_DEFAULT_MAX_BYTES, PublishError, Publisher, Puller, PullerConfig, QueuedJob,
+    Slot, Slots, StreamError, provision,
 };
 pub use subjects::{Completions, Control, EventKind, EventWatch, Events, TooManyWaiters, Waited, Waiter};

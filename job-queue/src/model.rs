@@ -3,6 +3,7 @@
 
 mod record;
 
+use broker::names;
 use bytes::Bytes;
 use prost::Message;
 use proto::job as wire;
@@ -100,6 +101,14 @@ pub enum InvalidEnvelope {
     /// From a newer or unknown version.
     #[error("envelope schema version {0} is not known here (known: {SCHEMA_VERSION})")]
     Version(u32),
+    /// It is that of another job than its subject says.
+    #[error("the envelope is that of job {id} of workspace {workspace}, which waits elsewhere")]
+    Elsewhere {
+        /// The job it names.
+        id: JobId,
+        /// That job's workspace.
+        workspace: WorkspaceId,
+    },
     /// A field is absent or malformed.
     #[error("the envelope's {field} is not valid: {why}")]
     Field {
@@ -131,6 +140,18 @@ impl Job {
             return Err(InvalidEnvelope::Version(wire.schema_version));
         }
         Self::from_wire(wire)
+    }
+
+    /// Itself, if this is the subject of a job of its workspace and id: rights are given by subject.
+    ///
+    /// # Errors
+    /// It says that it is another's.
+    pub(crate) fn waiting_at(self, subject: &str) -> Result<Self, InvalidEnvelope> {
+        let (workspace, id) = (self.workspace.token(), self.id.to_string());
+        if names::job_of(subject) == Some((workspace.as_str(), id.as_str())) {
+            return Ok(self);
+        }
+        Err(InvalidEnvelope::Elsewhere { id: self.id, workspace: self.workspace })
     }
 
     fn wire(&self, whole: bool) -> wire::Job {

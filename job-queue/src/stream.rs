@@ -17,7 +17,7 @@ use broker::{Broker, names};
 use proto::{JobId, Tag, WorkspaceId};
 
 pub use args::{ArgsError, ArgsStore};
-pub use dead::{DeadLetter, DeadLetters, DeathReason, KeptLetter};
+pub use dead::{DeadLetter, DeadLetters, DeadPage, DeathReason, KeptLetter};
 pub use delivery::{Delivery, Lease, LeaseError};
 pub use finder::{Finder, QueuedJob};
 pub use provision::{PROVISION_DEFAULT_MAX_BYTES, provision};

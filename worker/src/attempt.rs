@@ -96,10 +96,14 @@ async fn process(
     let job = Arc::new(job);
     match attempt(worker, &keeper, &job, delivered).await {
         Some(Recorded { end, leftovers, dead }) => {
-            if dead {
-                death::exhausted(worker, &lease, &job, arrived, &end).await?;
+            if !dead {
+                lease.settle(&job, &end, &worker.events).await;
+                return leftovers;
             }
-            lease.settle(&job, &end, &worker.events).await;
+            // whoever waits need not wait for its letter
+            lease.tell(&job, &end, &worker.events).await;
+            death::exhausted(worker, &lease, &job, arrived, &end).await?;
+            lease.ack().await;
             leftovers
         }
         // at once, to whoever has a slot

@@ -34,7 +34,7 @@ pub struct Chosen {
     /// One job
     #[arg(required_unless_present = "all", conflicts_with_all = ["all", "dry_run", "reason", "path"])]
     id: Option<String>,
-    /// All that fit, at most 1000 at once
+    /// All that fit
     #[arg(long)]
     all: bool,
     /// Those that died of this
@@ -65,7 +65,9 @@ struct Many {
     matched: usize,
     done: Vec<Value>,
     failed: Vec<Value>,
-    more: bool,
+    /// Where those begin that were not looked at.
+    #[serde(default, skip_serializing)]
+    next: Option<String>,
 }
 
 /// Does it.
@@ -121,9 +123,7 @@ async fn change(api: &Api, format: Format, what: &str, chosen: &Chosen) -> Resul
         }
         return Ok(());
     }
-    let question = api.here(Method::POST, &format!("dead_letters/{what}"));
-    let question = question.query(&[("dry_run", &chosen.dry_run.to_string())]).json(&filter(chosen));
-    let many: Many = question.read().await?;
+    let many = all(api, what, chosen).await?;
     match format {
         Format::Json => output::json(&json!(many)),
         Format::Text => output::line(&told(what, chosen.dry_run, &many)),
@@ -132,6 +132,21 @@ async fn change(api: &Api, format: Format, what: &str, chosen: &Chosen) -> Resul
         None => Ok(()),
         Some(failed) => Err(Failure::Partly(format!("{} failed, the first: {failed}", many.failed.len()))),
     }
+}
+
+/// As many at a time as the server takes.
+async fn all(api: &Api, what: &str, chosen: &Chosen) -> Result<Many, Failure> {
+    let mut sum = Many { matched: 0, done: Vec::new(), failed: Vec::new(), next: Some("0".to_owned()) };
+    while let Some(cursor) = sum.next.take() {
+        let question = api.here(Method::POST, &format!("dead_letters/{what}"));
+        let question = question.query(&[("dry_run", &chosen.dry_run.to_string()), ("cursor", &cursor)]);
+        let many: Many = question.json(&filter(chosen)).read().await?;
+        sum.matched += many.matched;
+        sum.done.extend(many.done);
+        sum.failed.extend(many.failed);
+        sum.next = many.next;
+    }
+    Ok(sum)
 }
 
 fn filter(chosen: &Chosen) -> Value {
@@ -145,11 +160,10 @@ fn filter(chosen: &Chosen) -> Value {
 }
 
 fn told(what: &str, dry_run: bool, many: &Many) -> String {
-    let more = if many.more { "; there are more" } else { "" };
     if dry_run {
-        format!("{} would be {what}ed{more}", many.matched)
+        format!("{} would be {what}ed", many.matched)
     } else {
-        format!("{} of {} {what}ed{more}", many.done.len(), many.matched)
+        format!("{} of {} {what}ed", many.done.len(), many.matched)
     }
 }
 
@@ -159,9 +173,9 @@ mod tests {
 
     #[test]
     fn what_was_done_reads_well() {
-        let many = Many { matched: 3, done: vec![json!({}), json!({})], failed: vec![json!({})], more: true };
-        assert_eq!(told("replay", false, &many), "2 of 3 replayed; there are more");
-        assert_eq!(told("discard", true, &Many { more: false, ..many }), "3 would be discarded");
+        let many = Many { matched: 3, done: vec![json!({}), json!({})], failed: vec![json!({})], next: None };
+        assert_eq!(told("replay", false, &many), "2 of 3 replayed");
+        assert_eq!(told("discard", true, &many), "3 would be discarded");
     }
 
     #[test]

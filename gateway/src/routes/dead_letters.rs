@@ -1,14 +1,17 @@
 //! Dead letters: jobs that are not tried any more, listed, shown, replayed and discarded, one by one or by filter.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
 use job_queue::KeptLetter;
-use proto::JobId;
 use proto::rights::{Action, JobOwner};
+use proto::{ErrorCode, JobId};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::jobs::{asks, value};
 use crate::app::App;
@@ -21,6 +24,10 @@ use crate::routes::Tail;
 const PER_PAGE: usize = 30;
 const MOST: usize = 1000;
 
+/// Letters read at once while some are looked for, and for how long they are.
+const PAGE: usize = 50;
+const MANY_WITHIN: Duration = Duration::from_secs(20);
+
 /// Dead letters, oldest first.
 #[utoipa::path(get, path = "/api/w/{workspace}/dead_letters/list", tag = "dead letters",
     params(("workspace" = String, Path), ("per_page" = Option<usize>, Query),
@@ -32,19 +39,13 @@ pub(crate) async fn list(
     RawQuery(query): RawQuery,
 ) -> ApiResult<Response> {
     caller.may(Action::ListJobs)?;
-    let number = |name: &str| {
-        let parse = |text: String| {
-            text.parse::<u64>()
-                .map_err(|_| ApiError::bad_request(format!("{name}: `{text}` is not a number")))
-        };
-        value(query.as_deref(), name).map(parse).transpose()
-    };
-    let most =
-        number("per_page")?.map_or(PER_PAGE, |most| usize::try_from(most).unwrap_or(MOST)).clamp(1, MOST);
-    let page = app.dead_letters.page(&caller.workspace, number("cursor")?.unwrap_or(0), most).await?;
-    let next = page.last().map(|last| last.sequence.to_string()).unwrap_or_default();
-    let rows: Vec<Shown> =
-        page.iter().filter(|kept| visible(&caller, kept)).map(|kept| shown(&caller, kept)).collect();
+    let query = query.as_deref();
+    let most = number(query, "per_page")?.map_or(PER_PAGE, |most| usize::try_from(most).unwrap_or(MOST));
+    let behind = number(query, "cursor")?.unwrap_or(0);
+    let page = app.dead_letters.page(&caller.workspace, behind, most.clamp(1, MOST)).await?;
+    let next = page.next.map(|next| next.to_string()).unwrap_or_default();
+    let visible = page.letters.iter().filter(|kept| visible(&caller, kept));
+    let rows: Vec<Shown> = visible.map(|kept| shown(&caller, kept)).collect();
     Ok(([("x-next-cursor", next)], Json(rows)).into_response())
 }
 
@@ -89,15 +90,16 @@ pub(crate) async fn discard(
 ) -> ApiResult<String> {
     let kept = find(&app, &caller, id).await?;
     may_change(&caller, &kept)?;
-    app.dead_letters.discard(&kept).await?;
+    dead_letter::discard(&app, &caller, &kept).await?;
     Ok(format!("discarded the dead letter of job {id}"))
 }
 
 /// Try all again that fit a filter, at most 1000 at once; with `dry_run`, count them.
 #[utoipa::path(post, path = "/api/w/{workspace}/dead_letters/replay", tag = "dead letters",
-    params(("workspace" = String, Path), ("dry_run" = Option<bool>, Query)),
+    params(("workspace" = String, Path), ("dry_run" = Option<bool>, Query),
+        ("cursor" = Option<String>, Query, description = "the `next` of the answer before")),
     request_body(content = serde_json::Value, description = "reason, script_path, died_after, died_before; {} is all"),
-    responses((status = 200, description = "matched, done, failed, more", body = serde_json::Value)))]
+    responses((status = 200, description = "matched, done, failed, next", body = serde_json::Value)))]
 pub(crate) async fn replay_many(
     State(app): State<App>,
     caller: Caller,
@@ -109,9 +111,10 @@ pub(crate) async fn replay_many(
 
 /// Forget all that fit a filter, at most 1000 at once; with `dry_run`, count them.
 #[utoipa::path(post, path = "/api/w/{workspace}/dead_letters/discard", tag = "dead letters",
-    params(("workspace" = String, Path), ("dry_run" = Option<bool>, Query)),
+    params(("workspace" = String, Path), ("dry_run" = Option<bool>, Query),
+        ("cursor" = Option<String>, Query, description = "the `next` of the answer before")),
     request_body(content = serde_json::Value, description = "reason, script_path, died_after, died_before; {} is all"),
-    responses((status = 200, description = "matched, done, failed, more", body = serde_json::Value)))]
+    responses((status = 200, description = "matched, done, failed, next", body = serde_json::Value)))]
 pub(crate) async fn discard_many(
     State(app): State<App>,
     caller: Caller,
@@ -136,13 +139,14 @@ impl Deed {
                 Ok(json!({"job_id": kept.id, "new_job_id": new}))
             }
             Self::Discard => {
-                app.dead_letters.discard(kept).await?;
+                dead_letter::discard(app, caller, kept).await?;
                 Ok(json!({"job_id": kept.id}))
             }
         }
     }
 }
 
+/// Page by page, for as long as callers wait: what is left is told by where it begins.
 async fn many(
     app: &App,
     caller: &Caller,
@@ -150,21 +154,42 @@ async fn many(
     body: &[u8],
     deed: Deed,
 ) -> ApiResult<Json<Value>> {
+    // who may not list jobs must not come by their ids
+    caller.may(Action::ListJobs)?;
     let selection: Selection = serde_json::from_slice(body)
         .map_err(|error| ApiError::bad_request(format!("invalid filter: {error}")))?;
-    let fits =
-        |kept: &KeptLetter| may_change(caller, kept).is_ok() && selection.fits(&caller.workspace, kept);
-    let (chosen, more) = dead_letter::select(app, &caller.workspace, MOST, fits).await?;
-    let (mut done, mut failed) = (Vec::new(), Vec::new());
-    if !asks(query, "dry_run") {
-        for kept in &chosen {
-            match deed.done(app, caller, kept).await {
-                Ok(row) => done.push(row),
-                Err(error) => failed.push(json!({"job_id": kept.id, "error": error.message})),
+    let (dry_run, mut behind) = (asks(query, "dry_run"), number(query, "cursor")?.unwrap_or(0));
+    let until = Instant::now() + MANY_WITHIN;
+    let (mut matched, mut done, mut failed) = (0, Vec::new(), Vec::new());
+    let next = 'pages: loop {
+        let page = app.dead_letters.page(&caller.workspace, behind, PAGE).await?;
+        let Some(end) = page.next else { break None };
+        for kept in &page.letters {
+            if matched == MOST || Instant::now() >= until {
+                break 'pages Some(behind);
             }
+            if may_change(caller, kept).is_ok() && selection.fits(&caller.workspace, kept) {
+                matched += 1;
+                match if dry_run { None } else { Some(deed.done(app, caller, kept).await) } {
+                    None => {}
+                    Some(Ok(row)) => done.push(row),
+                    Some(Err(error)) if error.code == ErrorCode::Unavailable => return Err(error),
+                    Some(Err(error)) => failed.push(json!({"job_id": kept.id, "error": error.message})),
+                }
+            }
+            behind = kept.sequence;
         }
-    }
-    Ok(Json(json!({"matched": chosen.len(), "done": done, "failed": failed, "more": more})))
+        behind = end;
+    };
+    let next = next.map(|next| next.to_string());
+    Ok(Json(json!({"matched": matched, "done": done, "failed": failed, "next": next})))
+}
+
+fn number(query: Option<&str>, name: &str) -> ApiResult<Option<u64>> {
+    let parse = |text: String| {
+        text.parse().map_err(|_| ApiError::bad_request(format!("{name}: `{text}` is not a number")))
+    };
+    value(query, name).map(parse).transpose()
 }
 
 async fn find(app: &App, caller: &Caller, id: JobId) -> ApiResult<KeptLetter> {

@@ -2,7 +2,11 @@
 -- 8 attempts at most, 9 first log line, 10 its units, 11 result when exhausted, 12 retention s, 13 isolation
 local got = redis.call('HMGET', KEYS[1], 'state', 'nonce', 'attempt', 'log_len', 'cancel_by', 'dead')
 if terminal(got[1]) then
-  -- whoever found it exhausted may not have come to its dead letter
+  if got[6] then
+    -- whoever found it exhausted may not have come to its dead letter: until then it must not be forgotten, or it
+    -- would run anew
+    for _, key in ipairs({KEYS[1], KEYS[5], KEYS[6], KEYS[7]}) do redis.call('EXPIRE', key, ARGV[12]) end
+  end
   return {got[6] and 'exhausted' or 'ended', got[1], redis.call('GET', KEYS[5]) or 'null'}
 end
 -- the same call again after a lost reply: the attempt it has already counted
@@ -13,7 +17,8 @@ local attempt = tonumber(got[3] or '0') + 1
 trim(ARGV[4], ARGV[12])
 index(ARGV[1], ARGV[6], ARGV[12])
 if ARGV[7] ~= '' then redis.call('SET', KEYS[7], ARGV[7]) end
-if attempt > tonumber(ARGV[8]) then
+-- one that somebody has asked the end of is cancelled by its worker, who does not run it
+if attempt > tonumber(ARGV[8]) and not got[5] then
   finish(ARGV[1], 'failure', ARGV[11], ARGV[4], ARGV[12],
     'attempt', ARGV[8], 'envelope', ARGV[5], 'created_us', ARGV[6], 'dead', '1')
   return {'exhausted', 'failure', ARGV[11]}

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::object_store::InfoErrorKind;
 use broker::{Broker, names};
 use bytes::Bytes;
 use proto::{JobId, WorkspaceId};
@@ -56,6 +57,20 @@ impl ArgsStore {
         let store = self.0.jetstream().get_object_store(names::ARGS_BUCKET).await.map_err(unavailable)?;
         store.put(object.as_str(), &mut &args[..]).await.map_err(unavailable)?;
         Ok(Args::Stored { object, size: args.len() as u64 })
+    }
+
+    /// Whether they can still be loaded.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn has(&self, args: &Args) -> Result<bool, ArgsError> {
+        let Args::Stored { object, .. } = args else { return Ok(true) };
+        let store = self.0.jetstream().get_object_store(names::ARGS_BUCKET).await.map_err(unavailable)?;
+        match store.info(object).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == InfoErrorKind::NotFound => Ok(false),
+            Err(error) => Err(unavailable(error)),
+        }
     }
 
     /// Removes what was kept for a job that was not published after all. What cannot be removed goes with its age.

@@ -57,6 +57,15 @@ pub struct KeptLetter {
     pub letter: DeadLetter,
 }
 
+/// A part of a workspace's letters.
+#[derive(Clone, Debug, Default)]
+pub struct DeadPage {
+    /// Oldest first.
+    pub letters: Vec<KeptLetter>,
+    /// Where the next page begins; none behind the last letter.
+    pub next: Option<u64>,
+}
+
 /// The stream of dead letters.
 #[derive(Clone)]
 pub struct DeadLetters(Broker);
@@ -65,6 +74,24 @@ impl DeadLetter {
     /// The job, if its envelope can be read and is that of this workspace and id.
     pub fn job(&self, workspace: &WorkspaceId, id: JobId) -> Option<Job> {
         Job::decode(&self.envelope).ok().filter(|job| job.workspace == *workspace && job.id == id)
+    }
+
+    /// Of a newer version, or written by nobody of ours.
+    fn unknown() -> Self {
+        Self {
+            reason: DeathReason::Unspecified,
+            message: "this version of Hookmill cannot read the letter".to_owned(),
+            attempts: 0,
+            died_us: 0,
+            last_log: String::new(),
+            subject: String::new(),
+            envelope: Bytes::new(),
+        }
+    }
+
+    /// Whether its envelope is that of another job: nobody of ours has written such a letter.
+    pub fn is_another_jobs(&self, workspace: &WorkspaceId, id: JobId) -> bool {
+        Job::decode(&self.envelope).is_ok() && self.job(workspace, id).is_none()
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -121,7 +148,7 @@ impl DeadLetters {
         }
     }
 
-    /// Letters of a workspace, oldest first, from behind this place on; at most so many, at least one if there is one.
+    /// Letters of a workspace, oldest first, from behind this place on, at most so many.
     ///
     /// # Errors
     /// NATS is away.
@@ -130,7 +157,7 @@ impl DeadLetters {
         workspace: &WorkspaceId,
         behind: u64,
         most: usize,
-    ) -> Result<Vec<KeptLetter>, StreamError> {
+    ) -> Result<DeadPage, StreamError> {
         let ask = json!({
             "seq": behind + 1, "next_by_subj": names::dead_of(&workspace.token()), "batch": most, "max_bytes": PAGE_BYTES,
         });
@@ -138,7 +165,7 @@ impl DeadLetters {
         let mut answers = self.0.client().subscribe(inbox.clone()).await.map_err(StreamError::new)?;
         let asked = self.0.client().publish_with_reply(direct_get(), inbox, ask.to_string().into());
         asked.await.map_err(StreamError::new)?;
-        let mut page = Vec::new();
+        let mut page = DeadPage::default();
         loop {
             let next = tokio::time::timeout(ANSWER_WITHIN, answers.next()).await;
             let message = next.ok().flatten().ok_or_else(|| StreamError::new("no answer"))?;
@@ -146,7 +173,10 @@ impl DeadLetters {
                 // the end of the batch; nothing of this kind
                 Some(204 | 404) => return Ok(page),
                 Some(other) => return Err(StreamError::new(format!("direct get answered {other}"))),
-                None => page.extend(read(&message)),
+                None => {
+                    page.next = message.headers.as_ref().and_then(sequence).or(page.next);
+                    page.letters.extend(read(&message));
+                }
             }
         }
     }
@@ -179,16 +209,17 @@ fn direct_get() -> String {
     format!("$JS.API.DIRECT.GET.{}", names::DEAD_STREAM)
 }
 
-/// What is no letter is passed over: it stays where it is.
+/// What names no job is passed over; what this version cannot read is shown as that.
 fn read(message: &Message) -> Option<KeptLetter> {
     let headers = message.headers.as_ref()?;
     let sequence = sequence(headers)?;
-    let id = headers_subject(headers).and_then(|subject| subject.rsplit('.').next()?.parse().ok());
-    let kept = id.zip(DeadLetter::decode(&message.payload));
-    if kept.is_none() {
-        tracing::error!(stream.sequence = sequence, "a dead letter cannot be read");
-    }
-    kept.map(|(id, letter)| KeptLetter { id, sequence, letter })
+    let Some(id) = headers_subject(headers).and_then(|subject| subject.rsplit('.').next()?.parse().ok())
+    else {
+        tracing::error!(stream.sequence = sequence, "a dead letter names no job");
+        return None;
+    };
+    let letter = DeadLetter::decode(&message.payload).unwrap_or_else(DeadLetter::unknown);
+    Some(KeptLetter { id, sequence, letter })
 }
 
 /// A direct get tells where a message lay.

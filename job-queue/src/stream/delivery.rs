@@ -62,12 +62,17 @@ impl Lease {
     /// The job has ended and its end is recorded: wakes whoever waits, tells whoever
     /// watches, and takes the message out of the stream. Safe to repeat.
     pub async fn settle(&self, job: &Job, end: &End, events: &Events) {
+        self.tell(job, end, events).await;
+        self.ack().await;
+    }
+
+    /// The same, with the message left where it is.
+    pub async fn tell(&self, job: &Job, end: &End, events: &Events) {
         crate::subjects::announce(&self.client, job, end).await;
         if job.reply_to.is_some() {
             self.let_it_go().await;
         }
         events.tell(&job.workspace, job.id, EventKind::Ended).await;
-        self.ack().await;
     }
 
     /// What was published leaves before anything else is: the server then answers the caller

@@ -203,7 +203,7 @@ impl Puller {
             return;
         };
         let delivered = delivery_count(message.reply.as_deref().unwrap_or_default());
-        let job = Job::decode(&message.payload);
+        let job = Job::decode(&message.payload).and_then(|job| job.waiting_at(&message.subject));
         let (subject, envelope) = (message.subject.to_string(), message.payload);
         let delivery = Delivery { job, envelope, subject, lease, slot, delivered };
         // the receiver outlives the puller; were it gone, the lease would run out

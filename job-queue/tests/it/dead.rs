@@ -34,6 +34,8 @@ async fn a_job_has_one_letter_the_latest() {
     assert_eq!((first.id, &first.letter), (job.id, &letter(&job, "first")));
     assert_eq!(first.letter.job(&job.workspace, job.id), Some(job.clone()));
     assert_eq!(first.letter.job(&job.workspace, JobId::random()), None, "another's envelope is nobody's");
+    assert!(first.letter.is_another_jobs(&job.workspace, JobId::random()));
+    assert!(!first.letter.is_another_jobs(&job.workspace, job.id));
 
     worker.bury(&letter(&job, "second")).await.unwrap();
     // whoever has read the first one takes nothing but that away
@@ -53,7 +55,7 @@ async fn a_job_has_one_letter_the_latest() {
 async fn pages_are_of_one_workspace_oldest_first() {
     let stage = Stage::start().await;
     let (gateway, worker) = letters(&stage).await;
-    assert!(gateway.page(&workspace(), 0, 10).await.unwrap().is_empty());
+    assert!(gateway.page(&workspace(), 0, 10).await.unwrap().next.is_none());
     let mut ids = Vec::new();
     for number in 0..7 {
         let mut job = job("bash");
@@ -67,10 +69,10 @@ async fn pages_are_of_one_workspace_oldest_first() {
     let (mut seen, mut behind) = (Vec::new(), 0);
     loop {
         let page = gateway.page(&workspace(), behind, 2).await.unwrap();
-        let Some(last) = page.last() else { break };
-        assert!(page.len() <= 2);
-        behind = last.sequence;
-        seen.extend(page.iter().map(|kept| kept.id));
+        let Some(next) = page.next else { break };
+        assert!(page.letters.len() <= 2);
+        behind = next;
+        seen.extend(page.letters.iter().map(|kept| kept.id));
     }
     assert_eq!(seen, ids);
 }

@@ -1,11 +1,11 @@
 //! Starting and ending: attempts, the fence, and the one end of a job.
 
-use job_queue::{EndAnswer, JobState, LogChunk, Outcome, Records, Renewal, StartAnswer};
+use job_queue::{CancelAnswer, EndAnswer, JobState, LogChunk, Outcome, Records, Renewal, StartAnswer};
 use proto::InstanceId;
 use redis::AsyncCommands;
 use test_servers::Valkey;
 
-use crate::stage::{RETENTION, Stage, finish, job, nonce, start, success};
+use crate::stage::{RETENTION, Stage, eve, finish, job, nonce, start, success};
 
 async fn store() -> (Valkey, Records, InstanceId) {
     let valkey = Valkey::start().await;
@@ -90,6 +90,19 @@ async fn one_delivery_too_many_ends_the_job_in_one_step() {
         matches!(late, StartAnswer::Exhausted(told) if told == end),
         "its letter may not have been written"
     );
+}
+
+#[tokio::test]
+async fn one_that_was_to_end_is_left_to_its_worker_who_ends_it_so() {
+    let (_valkey, records, worker) = store().await;
+    let job = job("bash");
+    for attempt in 1..=3 {
+        assert_eq!(attempt_of(&start(&records, &job, &worker, &nonce()).await), attempt);
+    }
+    let marked = records.cancel(&job.workspace, job.id, &eve(), None).await.unwrap();
+    assert!(matches!(marked, CancelAnswer::Running(_)), "{marked:?}");
+    let again = start(&records, &job, &worker, &nonce()).await;
+    assert!(matches!(again, StartAnswer::Run { attempt: 4, cancel_asked: true, .. }), "{again:?}");
 }
 
 #[tokio::test]

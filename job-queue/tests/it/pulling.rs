@@ -277,3 +277,17 @@ async fn two_workers_share_and_nothing_runs_twice() {
     assert_eq!(runs.len(), ids.len());
     all_ended(&gateway, &ids).await;
 }
+
+#[tokio::test]
+async fn a_job_under_anothers_subject_is_not_run() {
+    let stage = Stage::start().await;
+    let (gateway, mut worker) = (stage.gateway().await, stage.worker(&["bash"], 1).await);
+    let (one, other) = (crate::stage::job("bash"), JobId::random());
+    let subject = format!("job.0.bash.p1.{}.{other}", workspace().token());
+    let sent = gateway.broker.jetstream().publish(subject, one.encode()).await.unwrap();
+    sent.await.unwrap();
+    let delivery = worker.next().await;
+    let error = delivery.job.as_ref().unwrap_err().to_string();
+    assert!(error.contains(&one.id.to_string()) && error.contains("elsewhere"), "{error}");
+    assert_eq!(delivery.envelope, one.encode());
+}

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use job_queue::{DeadLetter, DeathReason, End, InvalidEnvelope, Job, Lease, PublishError, now_us};
+use job_queue::{
+    DeadLetter, DeathReason, End, InvalidEnvelope, Job, Lease, PublishError, StoreError, now_us,
+};
 
 use super::Arrived;
 use crate::serve::Worker;
@@ -13,7 +15,7 @@ const LAST_LOG: u64 = 4096;
 /// When a job whose letter was not taken is tried again.
 const LATER: Duration = Duration::from_mins(1);
 
-/// An envelope of a newer version is handed on so often, with this pause: while an installation is upgraded, workers
+/// An envelope that may be of a newer version is handed on so often, with this pause: while an installation is upgraded, workers
 /// that can read it are there, or come.
 const HANDED_ON: i64 = 30;
 const PAUSE: Duration = Duration::from_secs(10);
@@ -26,10 +28,10 @@ pub(super) async fn exhausted(
     arrived: &Arrived,
     end: &End,
 ) -> Option<()> {
-    let record = worker.records.get(&job.workspace, job.id).await.ok().flatten();
-    let (attempts, log_len) = record.map_or((0, 0), |record| (record.attempt, record.log_len));
-    let last_log =
-        worker.records.log_tail(&job.workspace, job.id, log_len, LAST_LOG).await.unwrap_or_default();
+    let Ok((attempts, last_log)) = last_words(worker, job).await else {
+        lease.hand_back(Some(LATER)).await;
+        return None;
+    };
     let letter = DeadLetter {
         reason: DeathReason::WorkerLost,
         message: message_of(end),
@@ -40,6 +42,14 @@ pub(super) async fn exhausted(
         envelope: arrived.envelope.clone(),
     };
     bury(worker, lease, &letter, LATER).await
+}
+
+/// How often it was started, and the end of its log.
+async fn last_words(worker: &Worker, job: &Job) -> Result<(u32, String), StoreError> {
+    let record = worker.records.get(&job.workspace, job.id).await?;
+    let (attempts, log_len) = record.map_or((0, 0), |record| (record.attempt, record.log_len));
+    let last_log = worker.records.log_tail(&job.workspace, job.id, log_len, LAST_LOG).await?;
+    Ok((attempts, last_log))
 }
 
 /// The error's own words.
@@ -56,7 +66,8 @@ pub(super) async fn unreadable(
     error: &InvalidEnvelope,
     delivered: i64,
 ) {
-    if matches!(error, InvalidEnvelope::Version(_)) && delivered <= HANDED_ON {
+    let perhaps_newer = matches!(error, InvalidEnvelope::Version(_) | InvalidEnvelope::Field { .. });
+    if perhaps_newer && delivered <= HANDED_ON {
         tracing::warn!(nats.subject = arrived.subject, %error, "a job is handed on to a worker that can read it");
         return lease.hand_back(Some(PAUSE)).await;
     }

@@ -2,6 +2,7 @@
 //! or `broke`, or has left its mark on the world.
 
 use std::io::Read;
+use std::time::Duration;
 
 use proto::Language::{self, Bash, Deno, Python3};
 use sandbox::{Level, Network};
@@ -109,7 +110,7 @@ impl Attack {
         let _ = world.heard();
         let mut live = world.bench.live(call);
         let visited = match self.goal {
-            Goal::Port => live.said_at_all("port").await.is_some_and(|port| visit(&port)),
+            Goal::Port => live.said_at_all("port").await.is_some_and(|said| visit(&said)),
             _ => false,
         };
         let outcome = live.end().await.outcome;
@@ -142,10 +143,15 @@ impl Attack {
     }
 }
 
-/// Whether a script answers there.
-fn visit(port: &str) -> bool {
+/// Whether the script answers there, and not somebody else who has that port outside: `<port>/<its word>`.
+fn visit(said: &str) -> bool {
+    let (port, word) = said.split_once('/').unwrap();
+    let mut heard = vec![0; word.len()];
     let stream = std::net::TcpStream::connect(("127.0.0.1", port.parse().unwrap()));
-    stream.is_ok_and(|mut stream| matches!(stream.read(&mut [0]), Ok(1)))
+    stream.is_ok_and(|mut stream| {
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.read_exact(&mut heard).is_ok() && heard == word.as_bytes()
+    })
 }
 
 const PYTHON_PRELUDE: &str = r"
@@ -164,8 +170,9 @@ def greeting(sock):
 def answer_one(sock):
     sock.listen()
     sock.settimeout(3)
-    print('port', sock.getsockname()[1], flush=True)
-    sock.accept()[0].send(b'x')
+    word = os.urandom(16).hex()
+    print('port', f'{sock.getsockname()[1]}/{word}', flush=True)
+    sock.accept()[0].send(word.encode())
 def read(path):
     with open(path) as file:
         return file.read()
