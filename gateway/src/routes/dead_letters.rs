@@ -13,7 +13,7 @@ use proto::{ErrorCode, JobId};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::jobs::{asks, value};
+use super::jobs::{asks, number};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::dead_letter::{self, Selection, Shown};
@@ -40,9 +40,9 @@ pub(crate) async fn list(
 ) -> ApiResult<Response> {
     caller.may(Action::ListJobs)?;
     let query = query.as_deref();
-    let most = number(query, "per_page")?.map_or(PER_PAGE, |most| usize::try_from(most).unwrap_or(MOST));
+    let most = number(query, "per_page")?.unwrap_or(PER_PAGE).clamp(1, MOST);
     let behind = number(query, "cursor")?.unwrap_or(0);
-    let page = app.dead_letters.page(&caller.workspace, behind, most.clamp(1, MOST)).await?;
+    let page = app.dead_letters.page(&caller.workspace, behind, most).await?;
     let next = page.next.map(|next| next.to_string()).unwrap_or_default();
     let visible = page.letters.iter().filter(|kept| visible(&caller, kept));
     let rows: Vec<Shown> = visible.map(|kept| shown(&caller, kept)).collect();
@@ -183,13 +183,6 @@ async fn many(
     };
     let next = next.map(|next| next.to_string());
     Ok(Json(json!({"matched": matched, "done": done, "failed": failed, "next": next})))
-}
-
-fn number(query: Option<&str>, name: &str) -> ApiResult<Option<u64>> {
-    let parse = |text: String| {
-        text.parse().map_err(|_| ApiError::bad_request(format!("{name}: `{text}` is not a number")))
-    };
-    value(query, name).map(parse).transpose()
 }
 
 async fn find(app: &App, caller: &Caller, id: JobId) -> ApiResult<KeptLetter> {

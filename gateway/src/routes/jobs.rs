@@ -252,6 +252,14 @@ pub(crate) fn value(query: Option<&str>, name: &str) -> Option<String> {
         .filter(|value| !value.is_empty())
 }
 
+/// A query parameter that is a number.
+pub(crate) fn number<T: std::str::FromStr>(query: Option<&str>, name: &str) -> ApiResult<Option<T>> {
+    let parse = |text: String| {
+        text.parse().map_err(|_| ApiError::bad_request(format!("{name}: `{text}` is not a number")))
+    };
+    value(query, name).map(parse).transpose()
+}
+
 /// Whether a flag of the query is on.
 pub(crate) fn asks(query: Option<&str>, name: &str) -> bool {
     matches!(value(query, name).as_deref(), Some("true" | "1"))

@@ -7,7 +7,7 @@ use job_queue::{Filter, PageCursor};
 use proto::ScriptPath;
 use proto::rights::{Action, JobOwner};
 
-use super::jobs::value;
+use super::jobs::{number, value};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
@@ -71,7 +71,7 @@ pub(crate) async fn jobs(
     refuse_unbuilt(query)?;
     let per_page = number(query, "per_page")?.unwrap_or(PER_PAGE).clamp(1, MOST);
     // page 0 is the first page, too
-    let page = number(query, "page")?.unwrap_or(1).max(1);
+    let page: usize = number(query, "page")?.unwrap_or(1).max(1);
     let cursor = value(query, "cursor")
         .map(|text| text.parse::<PageCursor>().map_err(ApiError::bad_request))
         .transpose()?;
@@ -103,13 +103,6 @@ fn filter(query: Option<&str>) -> ApiResult<Filter> {
         other => Err(ApiError::bad_request(format!("running: `{other}` is not true or false"))),
     });
     Ok(Filter { path, running: running.transpose()? })
-}
-
-fn number(query: Option<&str>, name: &str) -> ApiResult<Option<usize>> {
-    let parse = |text: String| {
-        text.parse().map_err(|_| ApiError::bad_request(format!("{name}: `{text}` is not a number")))
-    };
-    value(query, name).map(parse).transpose()
 }
 
 fn refuse_unbuilt(query: Option<&str>) -> ApiResult<()> {

@@ -10,7 +10,7 @@ use proto::JobId;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::jobs::{Found, asks, find, value};
+use super::jobs::{Found, asks, find, number};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
@@ -44,10 +44,7 @@ struct Known {
 
 impl Known {
     fn parse(query: Option<&str>) -> ApiResult<Self> {
-        let offset = value(query, "log_offset").map(|text| {
-            text.parse().map_err(|_| ApiError::bad_request(format!("log_offset: `{text}` is not a number")))
-        });
-        let log_offset = offset.transpose()?.unwrap_or(0);
+        let log_offset = number(query, "log_offset")?.unwrap_or(0);
         Ok(Self { running: asks(query, "running"), log_offset, no_logs: asks(query, "no_logs") })
     }
 }

@@ -11,8 +11,9 @@ use prost::Message as _;
 use proto::job as wire;
 use proto::{JobId, WorkspaceId};
 use serde_json::json;
+use tokio::time::Instant;
 
-use super::publish::{PublishError, refused};
+use super::publish::{PublishError, in_time, refused};
 use super::{StreamError, delete, sequence};
 use crate::model::Job;
 
@@ -138,14 +139,12 @@ impl DeadLetters {
         let (workspace, job) = names::job_of(&letter.subject)
             .ok_or_else(|| PublishError::Refused(format!("`{}` is no job's subject", letter.subject)))?;
         let subject = names::dead(workspace, job);
-        let sending = async {
+        in_time(Instant::now() + ANSWER_WITHIN, async {
             let message = PublishMessage::build().payload(letter.encode().into());
-            self.0.jetstream().send_publish(subject, message).await.map_err(refused)?.await.map_err(refused)
-        };
-        match tokio::time::timeout(ANSWER_WITHIN, sending).await {
-            Ok(sent) => sent.map(drop),
-            Err(_) => Err(PublishError::Unanswered("no acknowledgement before the deadline".to_owned())),
-        }
+            let sent = self.0.jetstream().send_publish(subject, message).await.map_err(refused)?;
+            sent.await.map(drop).map_err(refused)
+        })
+        .await
     }
 
     /// Letters of a workspace, oldest first, from behind this place on, at most so many.

@@ -4,6 +4,7 @@ use async_nats::jetstream::context::{PublishError as JsError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use broker::Broker;
 use bytes::Bytes;
+use futures::FutureExt;
 use tokio::time::Instant;
 
 use super::{ArgsError, ArgsStore, subject};
@@ -46,11 +47,7 @@ impl Publisher {
     /// # Errors
     /// See [`PublishError`]; only [`PublishError::Unanswered`] leaves open whether the job exists.
     pub async fn publish(&self, job: &mut Job, args: Bytes, deadline: Instant) -> Result<(), PublishError> {
-        // async-nats may wait without limit while it is disconnected
-        match tokio::time::timeout_at(deadline, self.send(job, args)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(PublishError::Unanswered("no acknowledgement before the deadline".to_owned())),
-        }
+        in_time(deadline, self.send(job, args)).await
     }
 
     /// Publishes a job again whose arguments are kept already, under the id it has now.
@@ -59,7 +56,7 @@ impl Publisher {
     /// As [`Self::publish`].
     pub async fn republish(&self, job: &Job, deadline: Instant) -> Result<(), PublishError> {
         let subject = subject(&job.tag, &job.workspace, job.id);
-        self.forward(subject, job.encode(), dedupe_id(job), deadline).await
+        in_time(deadline, self.put(subject, job.encode(), dedupe_id(job))).await
     }
 
     /// Puts an envelope back where it was, as it was. `nonce` is the same when the same is tried again.
@@ -73,20 +70,8 @@ impl Publisher {
         nonce: &str,
         deadline: Instant,
     ) -> Result<(), PublishError> {
-        self.forward(subject.to_owned(), envelope, format!("again/{subject}/{nonce}"), deadline).await
-    }
-
-    async fn forward(
-        &self,
-        subject: String,
-        envelope: Bytes,
-        dedupe_id: String,
-        deadline: Instant,
-    ) -> Result<(), PublishError> {
-        match tokio::time::timeout_at(deadline, self.put(subject, envelope, dedupe_id)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(PublishError::Unanswered("no acknowledgement before the deadline".to_owned())),
-        }
+        let dedupe_id = format!("again/{subject}/{nonce}");
+        in_time(deadline, self.put(subject.to_owned(), envelope, dedupe_id)).await
     }
 
     async fn put(&self, subject: String, envelope: Bytes, dedupe_id: String) -> Result<(), PublishError> {
@@ -105,6 +90,18 @@ impl Publisher {
         }
         outcome
     }
+}
+
+/// async-nats may wait without limit while it is disconnected.
+pub(super) fn in_time(
+    deadline: Instant,
+    publishing: impl Future<Output = Result<(), PublishError>>,
+) -> impl Future<Output = Result<(), PublishError>> {
+    tokio::time::timeout_at(deadline, publishing).map(|answer| {
+        answer.unwrap_or_else(|_| {
+            Err(PublishError::Unanswered("no acknowledgement before the deadline".to_owned()))
+        })
+    })
 }
 
 /// `<ws>/<job id>/<move>`: ids are global to a stream, and a later move of the same job
