@@ -19,6 +19,11 @@ pub const JOBS_STREAM: &str = "JOBS_0";
 /// The stream of jobs that are not tried any more.
 pub const DEAD_STREAM: &str = "DEAD";
 
+/// The stream of what is to happen later: messages that the server itself publishes when they are due.
+pub const TIMERS_STREAM: &str = "TIMERS";
+/// The consumer of timers of [`SHARD`] that have fired.
+pub const FIRE_CONSUMER: &str = "fire-0";
+
 /// `_INBOX_<user>`: each service's replies are its own.
 pub fn inbox_prefix(user: &str) -> String {
     format!("_INBOX_{user}")
@@ -37,6 +42,33 @@ pub fn jobs_of(tag: &str, priority: &str) -> String {
 /// The subject of one job whatever its tag and priority.
 pub fn job_anywhere(workspace: &str, job: &str) -> String {
     format!("job.{SHARD}.*.*.{workspace}.{job}")
+}
+
+/// The timer of one job; `workspace` already a token.
+pub fn timer(workspace: &str, job: &str) -> String {
+    format!("timer.{SHARD}.job.{workspace}.{job}")
+}
+
+/// Where the timer of one job fires to: a schedule cannot leave its stream.
+pub fn fire(workspace: &str, job: &str) -> String {
+    format!("fire.{SHARD}.job.{workspace}.{job}")
+}
+
+/// The timer of one job, fired or not.
+pub fn timer_anywhere(workspace: &str, job: &str) -> String {
+    format!("*.{SHARD}.job.{workspace}.{job}")
+}
+
+/// Every timer that has fired.
+pub fn fires() -> String {
+    format!("fire.{SHARD}.>")
+}
+
+/// The tokens of workspace and job in the subject of a job's timer that has fired.
+pub fn fired_job(subject: &str) -> Option<(&str, &str)> {
+    let tokens: Vec<&str> = subject.split('.').collect();
+    let ["fire", SHARD, "job", workspace, job] = tokens[..] else { return None };
+    Some((workspace, job))
 }
 
 /// The dead letter of one job; `workspace` already a token.

@@ -98,6 +98,14 @@ fn gateway() -> ServiceUser {
         "$JS.API.STREAM.MSG.DELETE.JOBS_0",
         "$JS.API.DIRECT.GET.DEAD",
         "$JS.API.STREAM.MSG.DELETE.DEAD",
+        "timer.0.>",
+        "$JS.API.DIRECT.GET.TIMERS",
+        "$JS.API.STREAM.MSG.DELETE.TIMERS",
+        "$JS.API.CONSUMER.CREATE.TIMERS.fire-0.fire.0.>",
+        "$JS.API.CONSUMER.MSG.NEXT.TIMERS.fire-0",
+        // acknowledgements, in the form of servers before and after 2.15
+        "$JS.ACK.TIMERS.>",
+        "$JS.ACK.*.*.TIMERS.>",
         "ctl.*",
         "ev.*.*",
         // a job cancelled while it was queued ends here

@@ -90,7 +90,13 @@ pub(crate) async fn replay(app: &App, workspace: &WorkspaceId, kept: &KeptLetter
     }
     let (id, published) = match (kept.letter.reason, kept.letter.job(workspace, kept.id)) {
         (DeathReason::WorkerLost, Some(job)) => {
-            let job = Job { id: successor(workspace, kept), reply_to: None, created_us: now_us(), ..job };
+            let job = Job {
+                id: successor(workspace, kept),
+                reply_to: None,
+                created_us: now_us(),
+                scheduled_us: None,
+                ..job
+            };
             (job.id, republish(app, job).await?)
         }
         _ => (kept.id, put_back(app, workspace, kept).await),

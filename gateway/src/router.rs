@@ -5,7 +5,7 @@ use axum::routing::{delete, get, post};
 
 use crate::app::App;
 use crate::routes::{
-    cancel, dead_letters, instance, jobs, list, run, scripts, tokens, updates, users, workspaces,
+    cancel, dead_letters, instance, jobs, list, run, run_now, scripts, tokens, updates, users, workspaces,
 };
 
 /// The API.
@@ -48,6 +48,7 @@ fn inspection() -> Router<App> {
         .route("/jobs_u/completed/get_result/{id}", get(jobs::result))
         .route("/jobs_u/completed/get_result_maybe/{id}", get(jobs::result_maybe))
         .route("/jobs_u/queue/cancel/{id}", post(cancel::cancel))
+        .route("/jobs/queue/run_now/{id}", post(run_now::run_now))
         .route("/jobs/list", get(list::jobs))
         .route("/dead_letters/list", get(dead_letters::list))
         .route("/dead_letters/get/{id}", get(dead_letters::get))

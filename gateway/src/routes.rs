@@ -6,6 +6,7 @@ pub(crate) mod instance;
 pub(crate) mod jobs;
 pub(crate) mod list;
 pub(crate) mod run;
+pub(crate) mod run_now;
 pub(crate) mod scripts;
 pub(crate) mod tokens;
 pub(crate) mod updates;

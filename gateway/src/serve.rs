@@ -10,7 +10,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use job_queue::{
-    ArgsStore, Completions, Control, DeadLetters, Events, Finder, Publisher, QueuedRows, Records, RedisConfig,
+    ArgsStore, Completions, Control, DeadLetters, Events, Finder, Mover, Publisher, QueuedRows, Records,
+    RedisConfig,
 };
 use lifecycle::Process;
 use proto::InstanceId;
@@ -73,12 +74,14 @@ async fn assemble(config: Config, housekeeping: &Housekeeping<'_>) -> anyhow::Re
     housekeeping.spawn("completions", demultiplexer);
     housekeeping.spawn("listing rows", rows_writer);
     watch_dependencies(&broker, &catalog, housekeeping.process);
+    let publisher = Publisher::new(broker.clone());
+    move_due_jobs(&broker, &publisher, housekeeping.process).await?;
     let job_ids = JobIds::new(config.auth_credential.expose());
     Ok(App::new(Parts {
         catalog,
         auth: Authenticator::new(auth),
         records,
-        publisher: Publisher::new(broker.clone()),
+        publisher,
         finder: Finder::new(broker.clone()),
         dead_letters: DeadLetters::new(broker.clone()),
         args: ArgsStore::new(broker.clone()),
@@ -90,6 +93,18 @@ async fn assemble(config: Config, housekeeping: &Housekeeping<'_>) -> anyhow::Re
         tasks: housekeeping.process.tasks.clone(),
         config,
     }))
+}
+
+/// Every gateway moves jobs whose time has come, until it drains.
+async fn move_due_jobs(broker: &Broker, publisher: &Publisher, process: &Process) -> anyhow::Result<()> {
+    let mover = Mover::open(broker.clone(), publisher.clone()).await?;
+    let drain = process.shutdown.drain_token().clone();
+    process.spawn_essential("timers", async move {
+        mover.run(drain.clone()).await;
+        anyhow::ensure!(drain.is_cancelled(), "it ended while jobs may come due");
+        Ok(())
+    });
+    Ok(())
 }
 
 /// Tasks that serve requests and end after the last of them.

@@ -246,6 +246,7 @@ fn job(app: &App, caller: &Caller, runnable: Runnable, id: JobId, params: &RunPa
         trace: Trace { parent: trace.traceparent.to_string(), state: trace.tracestate },
         reply_to: wait.then(|| app.completions.instance().clone()),
         created_us: now_us(),
+        scheduled_us: params.scheduled_us.filter(|_| !wait),
         parent: params.parent_job,
         root: params.root_job,
     }

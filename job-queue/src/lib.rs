@@ -2,6 +2,7 @@
 //! Redis (`docs/redis-keys.md`). The only crate that touches either.
 //!
 //! - [`Publisher`] puts a job into the stream and waits for its acknowledgement;
+//! - [`Mover`] puts jobs there whose timers have fired;
 //! - [`Puller`] hands out as many jobs as there are free slots, each as a [`Delivery`];
 //! - [`Records`] is the store: the start and end scripts, logs, cancellation, listings;
 //! - [`Completions`], [`Events`] and [`Control`] are the subjects that wake waiters and workers.
@@ -21,7 +22,7 @@ pub use store::{
 };
 pub use stream::{
     ArgsError, ArgsStore, DeadLetter, DeadLetters, DeadPage, DeathReason, Delivery, Finder, KeptLetter,
-    Lease, LeaseError, PROVISION_DEFAULT_MAX_BYTES, PublishError, Publisher, Puller, PullerConfig, QueuedJob,
-    Slot, Slots, StreamError, provision,
+    Lease, LeaseError, Mover, PROVISION_DEFAULT_MAX_BYTES, Place, PublishError, Publisher, Puller,
+    PullerConfig, QueuedJob, Slot, Slots, StreamError, provision,
 };
 pub use subjects::{Completions, Control, EventKind, EventWatch, Events, TooManyWaiters, Waited, Waiter};

@@ -41,6 +41,8 @@ pub struct Job {
     pub reply_to: Option<InstanceId>,
     /// Unix microseconds of the trigger.
     pub created_us: i64,
+    /// Unix microseconds of when it is to start; none: at once.
+    pub scheduled_us: Option<i64>,
     /// The job that called it.
     pub parent: Option<JobId>,
     /// The root of the tree it belongs to.
@@ -142,6 +144,11 @@ impl Job {
         Self::from_wire(wire)
     }
 
+    /// Unix microseconds of when it may start.
+    pub fn due_us(&self) -> i64 {
+        self.scheduled_us.unwrap_or(self.created_us)
+    }
+
     /// Itself, if this is the subject of a job of its workspace and id: rights are given by subject.
     ///
     /// # Errors
@@ -174,6 +181,7 @@ impl Job {
             tracestate: self.trace.state.clone(),
             reply_to: self.reply_to.as_ref().map(ToString::to_string).unwrap_or_default(),
             created_at_us: self.created_us,
+            scheduled_for_us: self.scheduled_us.unwrap_or_default(),
             parent_job: self.parent.map(|id| id.to_string()).unwrap_or_default(),
             root_job: self.root.map(|id| id.to_string()).unwrap_or_default(),
         }
@@ -219,6 +227,7 @@ impl Job {
             trace: Trace { parent: wire.traceparent, state: wire.tracestate },
             reply_to: optional("reply_to", &wire.reply_to)?,
             created_us: wire.created_at_us,
+            scheduled_us: Some(wire.scheduled_for_us).filter(|at| *at != 0),
             parent: optional("parent_job", &wire.parent_job)?,
             root: optional("root_job", &wire.root_job)?,
         })
@@ -277,6 +286,7 @@ mod tests {
             trace: Trace::default(),
             reply_to: Some(InstanceId::random("gateway")),
             created_us: now_us(),
+            scheduled_us: Some(now_us() + 1),
             parent: None,
             root: Some(JobId::random()),
         }

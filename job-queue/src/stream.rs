@@ -5,11 +5,14 @@ mod args;
 mod dead;
 mod delivery;
 mod finder;
+mod intake;
+mod mover;
 mod provision;
 mod publish;
 mod pull;
 mod requests;
 mod slots;
+mod timer;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::response::Response;
@@ -19,7 +22,8 @@ use proto::{JobId, Tag, WorkspaceId};
 pub use args::{ArgsError, ArgsStore};
 pub use dead::{DeadLetter, DeadLetters, DeadPage, DeathReason, KeptLetter};
 pub use delivery::{Delivery, Lease, LeaseError};
-pub use finder::{Finder, QueuedJob};
+pub use finder::{Finder, Place, QueuedJob};
+pub use mover::Mover;
 pub use provision::{PROVISION_DEFAULT_MAX_BYTES, provision};
 pub use publish::{PublishError, Publisher};
 pub use pull::{Puller, PullerConfig};
@@ -44,6 +48,9 @@ fn subject(tag: &Tag, workspace: &WorkspaceId, id: JobId) -> String {
     names::job_subject(&tag.token(), PRIORITY, &workspace.token(), &id.to_string())
 }
 
+/// The header of a timer that says where its job belongs when it is due.
+const JOB_SUBJECT: &str = "Hookmill-Job-Subject";
+
 /// How the server begins its refusal to remove a message that is not there.
 const NOTHING_THERE: &str = "no message found";
 
@@ -63,4 +70,9 @@ async fn delete(broker: &Broker, stream: &str, sequence: u64) -> Result<(), Stre
 /// Where a message that was read directly lies in its stream.
 fn sequence(headers: &HeaderMap) -> Option<u64> {
     headers.get("Nats-Sequence")?.as_str().parse().ok()
+}
+
+/// A direct get tells by which subject a message lay.
+fn headers_subject(headers: &HeaderMap) -> Option<&str> {
+    headers.get("Nats-Subject").map(async_nats::HeaderValue::as_str)
 }

@@ -15,11 +15,13 @@ def main(path: str, hash: str, endless: str) -> dict:
     client = wmill.Windmill()
     queued = wmill.run_script_by_path_async(path, args={"n": 3})
     by_hash_queued = wmill.run_script_by_hash_async(hash, args={"n": 4})
+    later = wmill.run_script_by_path_async(path, args={"n": 5}, scheduled_in_secs=1)
     told = {
         "by_path": wmill.run_script_by_path(path, args={"n": 1}),
         "by_hash": wmill.run_script_by_hash(hash, args={"n": 2}),
         "by_path_async": ended(queued),
         "by_hash_async": ended(by_hash_queued),
+        "later": [ended(later), wmill.get_result(later)],
         "got": wmill.get_result(queued),
         "job": client.get_job(queued)["script_path"],
         "failure": failure(path),

@@ -3,15 +3,14 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use proto::{JobId, Tag};
 
 use crate::error::{ApiError, ApiResult};
 
 /// Parameters of the contract that ask for something this server does not do yet.
-const NOT_BUILT: [&str; 15] = [
-    "scheduled_for",
-    "scheduled_in_secs",
+const NOT_BUILT: [&str; 13] = [
     "cache_ttl",
     "cache_ignore_s3_path",
     "timeout",
@@ -26,6 +25,9 @@ const NOT_BUILT: [&str; 15] = [
     "suspended_mode",
     "approver",
 ];
+
+/// How far ahead a job may be put aside: ten years.
+const FARTHEST: TimeDelta = TimeDelta::days(3652);
 
 /// How long, and with what consequence, a caller waits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,6 +45,8 @@ pub(crate) struct RunParams {
     pub(crate) parent_job: Option<JobId>,
     pub(crate) root_job: Option<JobId>,
     pub(crate) tag: Option<Tag>,
+    /// Unix microseconds of when it is to start; none: at once. Of no account where a caller waits.
+    pub(crate) scheduled_us: Option<i64>,
     pub(crate) wait: Wait,
     /// What an accepted asynchronous trigger is answered with.
     pub(crate) accepted: StatusCode,
@@ -94,6 +98,7 @@ impl RunParams {
             parent_job: query.parsed("parent_job")?,
             root_job: query.parsed("root_job")?,
             tag: query.parsed("tag")?,
+            scheduled_us: scheduled(&query, Utc::now())?,
             wait: wait(&query, wait_max)?,
             accepted: accepted(&query)?,
             include_header: headers(&query)?,
@@ -138,6 +143,25 @@ fn wait(query: &Query, most: Duration) -> ApiResult<Wait> {
         cancel_on_disconnect: query.flag("cancel_on_disconnect")?,
         cancel_on_timeout: query.flag("cancel_on_timeout")?,
     })
+}
+
+/// `scheduled_for` says when; else `scheduled_in_secs` says how much later than now.
+fn scheduled(query: &Query, now: DateTime<Utc>) -> ApiResult<Option<i64>> {
+    let (name, at) = match query.parsed::<DateTime<Utc>>("scheduled_for")? {
+        Some(at) => ("scheduled_for", Some(at)),
+        None => match query.parsed::<u32>("scheduled_in_secs")? {
+            Some(seconds) => ("scheduled_in_secs", Some(now + TimeDelta::seconds(seconds.into()))),
+            None => return Ok(None),
+        },
+    };
+    let at = at.filter(|at| *at <= now + FARTHEST);
+    let too_far = || {
+        ApiError::bad_request(format!(
+            "{name}: no job is put aside for more than {} days",
+            FARTHEST.num_days()
+        ))
+    };
+    at.map(|at| Some(at.timestamp_micros())).ok_or_else(too_far)
 }
 
 fn accepted(query: &Query) -> ApiResult<StatusCode> {
@@ -205,13 +229,29 @@ mod tests {
             ("cancel_on_timeout=perhaps", "cancel_on_timeout"),
             ("include_header=Authorization", "authorization"),
             ("include_query=a,token", "token"),
-            ("scheduled_in_secs=5", "scheduled_in_secs"),
+            ("scheduled_in_secs=-5", "scheduled_in_secs"),
+            ("scheduled_in_secs=4000000000", "scheduled_in_secs"),
+            ("scheduled_in_secs=soon", "scheduled_in_secs"),
+            ("scheduled_for=tomorrow", "scheduled_for"),
+            ("scheduled_for=9999-01-01T00:00:00Z", "scheduled_for"),
             ("retry=%7B%7D", "retry"),
             ("suspended_mode=true", "suspended_mode"),
         ] {
             let error = parse(query).unwrap_err();
             assert!(error.message.contains(named), "{query}: {}", error.message);
         }
+    }
+
+    #[test]
+    fn a_job_is_put_aside_until_a_point_in_time_or_for_a_while() {
+        let at = |query: &str| parse(query).unwrap().scheduled_us;
+        let noon = DateTime::parse_from_rfc3339("2026-11-22T12:00:00Z").unwrap().timestamp_micros();
+        assert_eq!(at("scheduled_for=2026-11-22T12:00:00Z"), Some(noon));
+        assert_eq!(at("scheduled_for=2026-11-22T13:00:00%2B01:00&scheduled_in_secs=7"), Some(noon));
+        assert_eq!(at("scheduled_for=&scheduled_in_secs="), None);
+        let now = Utc::now().timestamp_micros();
+        let later = at("scheduled_in_secs=60").unwrap() - now;
+        assert!((60_000_000..61_000_000).contains(&later), "{later}");
     }
 
     #[test]

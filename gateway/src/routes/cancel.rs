@@ -50,8 +50,8 @@ fn reason(body: &[u8]) -> ApiResult<String> {
     Ok(body.reason.unwrap_or_default().chars().take(1000).collect())
 }
 
-/// The job's message, if it is queued; refused for a job the caller may not cancel.
-async fn authorised(app: &App, caller: &Caller, id: JobId) -> ApiResult<Option<QueuedJob>> {
+/// The job's message, if it is queued; refused for a job the caller may not change.
+pub(crate) async fn authorised(app: &App, caller: &Caller, id: JobId) -> ApiResult<Option<QueuedJob>> {
     let record = app.records.get(&caller.workspace, id).await?;
     let queued = match &record {
         Some(record) if record.state != job_queue::JobState::Queued => None,

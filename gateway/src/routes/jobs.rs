@@ -5,7 +5,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header;
-use job_queue::{End, Job, JobState, Outcome, QueuedJob, Record};
+use job_queue::{End, Job, JobState, Outcome, Place, QueuedJob, Record};
 use proto::JobId;
 use proto::rights::{Action, JobOwner};
 use serde_json::json;
@@ -216,7 +216,7 @@ async fn shown(app: &App, caller: &Caller, found: Found, with_logs: bool) -> Api
     let mut details = Details { args: args_of(app, caller, &found).await?, ..Details::default() };
     match found {
         Found::Queued(queued) => {
-            details.waiting_for = Some(waiting_for(app, &queued.job).await?);
+            details.waiting_for = Some(waiting_for(app, &queued).await?);
             Ok(present::queued(&queued.job, None, details))
         }
         Found::Recorded(record) => {
@@ -234,7 +234,11 @@ async fn shown(app: &App, caller: &Caller, found: Found, with_logs: bool) -> Api
 }
 
 /// Why a queued job waits, in plain words.
-async fn waiting_for(app: &App, job: &Job) -> ApiResult<String> {
+async fn waiting_for(app: &App, queued: &QueuedJob) -> ApiResult<String> {
+    let job = &queued.job;
+    if matches!(queued.place, Place::Timer(_)) {
+        return Ok(format!("{}, when it is due", present::timestamp(job.due_us())));
+    }
     Ok(match app.records.workers_of(&job.tag).await? {
         0 => format!("a worker for tag `{}`: none is running", job.tag),
         1 => format!("a free slot of the one worker for tag `{}`", job.tag),

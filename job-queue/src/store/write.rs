@@ -159,7 +159,9 @@ impl Records {
         let mut script =
             JobKeys::new(workspace, queued.map(|job| &job.path), id).invoke(&self.scripts.cancel);
         script.arg(id.to_string()).arg(&request.by).arg(&request.reason).arg(now_us()).arg(envelope);
-        script.arg(queued.map_or(0, |job| job.created_us)).arg(&result[..]).arg(self.retention.as_secs());
+        script.arg(queued.map_or(0, |job| job.created_us)).arg(&result[..]);
+        // a timer that could not be removed after all must still find its job's end
+        script.arg(self.retention.as_secs() + queued.map_or(0, seconds_ahead));
         let answer: Vec<redis::Value> = self.invoke(&script).await?;
         match text(&answer, 0)?.as_str() {
             "ended" => Ok(CancelAnswer::Ended),
@@ -201,6 +203,11 @@ impl Records {
         ask.arg(keys::record(workspace, id)).arg("attempt");
         Ok(self.connection.query::<Option<u32>>(&ask).await?.unwrap_or(0))
     }
+}
+
+/// How long it is until a job is due.
+fn seconds_ahead(job: &Job) -> u64 {
+    u64::try_from((job.due_us() - now_us()) / 1_000_000).unwrap_or(0)
 }
 
 fn exhausted_end(max_attempts: u32) -> End {

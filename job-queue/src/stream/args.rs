@@ -12,8 +12,11 @@ use uuid::Uuid;
 
 use crate::model::Args;
 
-/// Larger arguments go to the object store.
+/// Larger arguments, of more bytes than this, go to the object store.
 const INLINE: usize = 256 * 1024;
+
+/// How long the object store has them, whether somebody fetches them or not.
+pub(super) const KEPT: Duration = Duration::from_hours(14 * 24);
 
 /// How long reading them may take.
 const READ_WITHIN: Duration = Duration::from_secs(30);
@@ -57,6 +60,12 @@ impl ArgsStore {
         let store = self.0.jetstream().get_object_store(names::ARGS_BUCKET).await.map_err(unavailable)?;
         store.put(object.as_str(), &mut &args[..]).await.map_err(unavailable)?;
         Ok(Args::Stored { object, size: args.len() as u64 })
+    }
+
+    /// How far ahead a job of arguments of this many bytes may be put aside; a day less than they are kept, so that it
+    /// has time to run.
+    pub fn kept_for(bytes: usize) -> Option<Duration> {
+        (bytes > INLINE).then(|| KEPT.saturating_sub(Duration::from_hours(24)))
     }
 
     /// Whether they can still be loaded.

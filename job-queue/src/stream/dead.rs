@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use async_nats::Message;
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::{HeaderMap, Message};
 use broker::{Broker, names};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::publish::{PublishError, in_time, refused};
-use super::{StreamError, delete, sequence};
+use super::{StreamError, delete, headers_subject, sequence};
 use crate::model::Job;
 
 pub use proto::job::DeathReason;
@@ -219,9 +219,4 @@ fn read(message: &Message) -> Option<KeptLetter> {
     };
     let letter = DeadLetter::decode(&message.payload).unwrap_or_else(DeadLetter::unknown);
     Some(KeptLetter { id, sequence, letter })
-}
-
-/// A direct get tells where a message lay.
-fn headers_subject(headers: &HeaderMap) -> Option<&str> {
-    headers.get("Nats-Subject").map(async_nats::HeaderValue::as_str)
 }

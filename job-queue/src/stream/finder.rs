@@ -1,11 +1,11 @@
-//! Finding a queued job by its id: its subject ends in it, whatever tag it waits under.
+//! Finding a queued job by its id: its subject ends in it, whatever tag it waits under and whether it is due.
 
 use async_nats::{Message, StatusCode};
 use broker::{Broker, names};
 use proto::{JobId, WorkspaceId};
 use serde_json::json;
 
-use super::{StreamError, delete, sequence};
+use super::{StreamError, delete, headers_subject, sequence};
 use crate::model::Job;
 
 /// A job as the stream holds it.
@@ -13,11 +13,22 @@ use crate::model::Job;
 pub struct QueuedJob {
     /// The envelope, whole.
     pub job: Job,
-    /// Its place in the stream.
-    pub sequence: u64,
+    /// Where its message lies.
+    pub place: Place,
 }
 
-/// Reads single messages of the job stream.
+/// Where the message of a job lies: a stream, and its sequence there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It may start.
+    Ready(u64),
+    /// It waits until it is due.
+    Timer(u64),
+    /// It is due, and on its way to those that may start.
+    Fired(u64),
+}
+
+/// Reads single messages of the streams of jobs and timers.
 #[derive(Clone)]
 pub struct Finder(Broker);
 
@@ -27,16 +38,28 @@ impl Finder {
         Self(broker)
     }
 
-    /// The message of a job, if the stream still holds one; it does until the job's end
+    /// The message of a job, if a stream still holds one; one does until the job's end
     /// is recorded.
     ///
     /// # Errors
     /// NATS is away.
     pub async fn find(&self, workspace: &WorkspaceId, id: JobId) -> Result<Option<QueuedJob>, StreamError> {
-        let ask = json!({"last_by_subj": names::job_anywhere(&workspace.token(), &id.to_string())});
-        let subject = format!("$JS.API.DIRECT.GET.{}", names::JOBS_STREAM);
-        let answer =
-            self.0.client().request(subject, ask.to_string().into()).await.map_err(StreamError::new)?;
+        let (workspace, id) = (workspace.token(), id.to_string());
+        let (ready, timer) = (names::job_anywhere(&workspace, &id), names::timer_anywhere(&workspace, &id));
+        if let Some(queued) = self.last(names::JOBS_STREAM, &ready).await? {
+            return Ok(Some(queued));
+        }
+        if let Some(queued) = self.last(names::TIMERS_STREAM, &timer).await? {
+            return Ok(Some(queued));
+        }
+        // it may have been moved between the two looks
+        self.last(names::JOBS_STREAM, &ready).await
+    }
+
+    async fn last(&self, stream: &str, filter: &str) -> Result<Option<QueuedJob>, StreamError> {
+        let ask = json!({"last_by_subj": filter}).to_string();
+        let subject = format!("$JS.API.DIRECT.GET.{stream}");
+        let answer = self.0.client().request(subject, ask.into()).await.map_err(StreamError::new)?;
         match answer.status {
             Some(StatusCode::NOT_FOUND) => Ok(None),
             Some(other) => Err(StreamError::new(format!("direct get answered {other}"))),
@@ -49,16 +72,26 @@ impl Finder {
     /// # Errors
     /// NATS is away; whoever pulls the message finds the terminal record.
     pub async fn remove(&self, queued: &QueuedJob) -> Result<(), StreamError> {
-        delete(&self.0, names::JOBS_STREAM, queued.sequence).await
+        let (stream, sequence) = match queued.place {
+            Place::Ready(sequence) => (names::JOBS_STREAM, sequence),
+            Place::Timer(sequence) | Place::Fired(sequence) => (names::TIMERS_STREAM, sequence),
+        };
+        delete(&self.0, stream, sequence).await
     }
 }
 
 fn read(message: &Message) -> Option<QueuedJob> {
-    let sequence = message.headers.as_ref().and_then(sequence)?;
+    let headers = message.headers.as_ref()?;
+    let sequence = sequence(headers)?;
+    let place = match headers_subject(headers)?.split('.').next()? {
+        "timer" => Place::Timer(sequence),
+        "fire" => Place::Fired(sequence),
+        _ => Place::Ready(sequence),
+    };
     match Job::decode(&message.payload) {
-        Ok(job) => Some(QueuedJob { job, sequence }),
+        Ok(job) => Some(QueuedJob { job, place }),
         Err(error) => {
-            tracing::error!(stream.sequence = sequence, %error, "a message of the job stream cannot be read");
+            tracing::error!(stream.sequence = sequence, %error, "the message of a job cannot be read");
             None
         }
     }

@@ -7,26 +7,26 @@ use async_nats::jetstream::{object_store, stream};
 use broker::{Broker, names};
 
 use super::StreamError;
+use super::args::KEPT;
 
 /// The job stream's size where nothing else is asked for: 2 GiB.
 pub const PROVISION_DEFAULT_MAX_BYTES: i64 = 2 * 1024 * 1024 * 1024;
-/// How long large arguments may lie before somebody fetches them.
-const ARGS_MAX_AGE: Duration = Duration::from_hours(14 * 24);
 
 /// The most that dead letters may take: beyond it a job that dies stays in its queue.
 const DEAD_MAX_BYTES: i64 = 512 * 1024 * 1024;
 
-/// Makes or updates the streams of jobs and of dead letters, and the argument store. Idempotent.
+/// Makes or updates the streams of jobs, of timers and of dead letters, and the argument store. Idempotent.
 ///
 /// # Errors
 /// NATS is away or refuses.
 pub async fn provision(broker: &Broker, replicas: usize, max_bytes: i64) -> Result<(), StreamError> {
     let jetstream = broker.jetstream();
     jetstream.create_or_update_stream(jobs(replicas, max_bytes)).await.map_err(StreamError::new)?;
+    jetstream.create_or_update_stream(timers(replicas)).await.map_err(StreamError::new)?;
     jetstream.create_or_update_stream(dead(replicas)).await.map_err(StreamError::new)?;
     let store = object_store::Config {
         bucket: names::ARGS_BUCKET.to_owned(),
-        max_age: ARGS_MAX_AGE,
+        max_age: KEPT,
         num_replicas: replicas,
         ..object_store::Config::default()
     };
@@ -52,6 +52,21 @@ fn dead(replicas: usize) -> stream::Config {
         max_bytes: DEAD_MAX_BYTES,
         // a job has one letter, the latest: one that was put back may die again before its old letter is discarded
         max_messages_per_subject: 1,
+        allow_direct: true,
+        num_replicas: replicas,
+        ..stream::Config::default()
+    }
+}
+
+/// Without a limit of its own: the server refuses `discard: new` beside schedules, and would drop old ones silently.
+fn timers(replicas: usize) -> stream::Config {
+    stream::Config {
+        name: names::TIMERS_STREAM.to_owned(),
+        subjects: vec![format!("timer.{}.>", names::SHARD), format!("fire.{}.>", names::SHARD)],
+        retention: stream::RetentionPolicy::WorkQueue,
+        storage: stream::StorageType::File,
+        allow_message_schedules: true,
+        duplicate_window: Duration::from_mins(2),
         allow_direct: true,
         num_replicas: replicas,
         ..stream::Config::default()

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use super::{ArgsError, ArgsStore, subject};
-use crate::model::Job;
+use super::timer::{self, Before};
+use super::{ArgsError, ArgsStore, Place, QueuedJob, subject};
+use crate::model::{Job, now_us};
 
 /// The job was not, or not certainly, put into the stream.
 #[derive(Debug, thiserror::Error)]
@@ -41,8 +42,8 @@ impl Publisher {
         Self { args: ArgsStore::new(broker.clone()), broker }
     }
 
-    /// Stores large arguments, publishes the envelope and waits for the acknowledgement,
-    /// all before `deadline`.
+    /// Stores large arguments, publishes the envelope, or sets its timer, and waits for the
+    /// acknowledgement, all before `deadline`.
     ///
     /// # Errors
     /// See [`PublishError`]; only [`PublishError::Unanswered`] leaves open whether the job exists.
@@ -74,6 +75,22 @@ impl Publisher {
         in_time(deadline, self.put(subject.to_owned(), envelope, dedupe_id)).await
     }
 
+    /// Pulls a job forward whose timer has not fired; whether it was still there to be pulled. What waits elsewhere
+    /// is due already.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub async fn hasten(&self, queued: &QueuedJob, deadline: Instant) -> Result<bool, PublishError> {
+        let Place::Timer(sequence) = queued.place else { return Ok(true) };
+        let job = Job { scheduled_us: Some(now_us()), ..queued.job.clone() };
+        // it replaces the timer, so that there is never a second message that could fire later
+        match in_time(deadline, timer::set(&self.broker, &job, Before::Message(sequence))).await {
+            Ok(()) => Ok(true),
+            Err(PublishError::Duplicate) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn put(&self, subject: String, envelope: Bytes, dedupe_id: String) -> Result<(), PublishError> {
         let message = PublishMessage::build().payload(envelope).message_id(dedupe_id);
         let sent = self.broker.jetstream().send_publish(subject, message).await.map_err(refused)?;
@@ -83,8 +100,12 @@ impl Publisher {
 
     async fn send(&self, job: &mut Job, args: Bytes) -> Result<(), PublishError> {
         job.args = self.args.keep(&job.workspace, job.id, args).await.map_err(not_stored)?;
-        let subject = subject(&job.tag, &job.workspace, job.id);
-        let outcome = self.put(subject, job.encode(), dedupe_id(job)).await;
+        let outcome = if job.due_us() > now_us() {
+            timer::set(&self.broker, job, Before::Nothing).await
+        } else {
+            let subject = subject(&job.tag, &job.workspace, job.id);
+            self.put(subject, job.encode(), dedupe_id(job)).await
+        };
         if matches!(outcome, Err(PublishError::Duplicate | PublishError::Full | PublishError::Refused(_))) {
             self.args.drop_kept(&job.args).await;
         }
@@ -106,7 +127,7 @@ pub(super) fn in_time(
 
 /// `<ws>/<job id>/<move>`: ids are global to a stream, and a later move of the same job
 /// (a retry, a timer that fired) must not be swallowed under the first one's id.
-fn dedupe_id(job: &Job) -> String {
+pub(super) fn dedupe_id(job: &Job) -> String {
     format!("{}/{}/0", job.workspace.token(), job.id)
 }
 

@@ -12,4 +12,5 @@ mod outages;
 mod presence;
 mod pulling;
 mod stage;
+mod timers;
 mod waiting;

@@ -249,6 +249,7 @@ pub(crate) fn job(tag: &str) -> Job {
         trace: Trace::default(),
         reply_to: None,
         created_us: now_us(),
+        scheduled_us: None,
         parent: None,
         root: None,
     }

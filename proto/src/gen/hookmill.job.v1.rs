@@ -35,6 +35,9 @@ pub struct Job {
     pub parent_job: ::prost::alloc::string::String,
     #[prost(string, tag = "16")]
     pub root_job: ::prost::alloc::string::String,
+    /// When it is to start, where it is not to start at once; 0: at once.
+    #[prost(int64, tag = "17")]
+    pub scheduled_for_us: i64,
     /// The script's arguments: a JSON object, byte for byte as received.
     #[prost(oneof = "job::Args", tags = "6, 7")]
     pub args: ::core::option::Option<job::Args>,

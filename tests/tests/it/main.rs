@@ -13,6 +13,7 @@ mod idempotency;
 mod jobs;
 mod python_client;
 mod sandbox;
+mod scheduled;
 mod scripts;
 mod secrets;
 mod tokens;

@@ -26,6 +26,7 @@ fn assert_all_of_it(told: &Value) {
         ("by_hash", json!(4)),
         ("by_path_async", json!("COMPLETED")),
         ("by_hash_async", json!("COMPLETED")),
+        ("later", json!(["COMPLETED", 10])),
         ("got", json!(6)),
         ("job", json!("f/a/double")),
         ("canceled", json!(["RUNNING", true, "COMPLETED", "enough"])),
