@@ -125,6 +125,8 @@ fn worker() -> ServiceUser {
         "$JS.ACK.JOBS_0.>",
         "$JS.ACK.*.*.JOBS_0.>",
         "dead.*.*",
+        // a job that is tried again, later
+        "timer.0.job.*.*",
         "done.*",
         "ev.*.*",
     ]));

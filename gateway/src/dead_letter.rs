@@ -95,6 +95,7 @@ pub(crate) async fn replay(app: &App, workspace: &WorkspaceId, kept: &KeptLetter
                 reply_to: None,
                 created_us: now_us(),
                 scheduled_us: None,
+                retries: 0,
                 ..job
             };
             (job.id, republish(app, job).await?)

@@ -1,12 +1,16 @@
 //! Jobs as the contract shows them (2.2): required keys always, optional ones omitted
 //! rather than null, results and arguments as their own raw JSON.
 
+mod attempts;
+
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat};
 use job_queue::{Job, JobState, Outcome, Record};
 use proto::json::raw_value;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+
+pub(crate) use attempts::{ShownAttempt, attempts};
 
 /// Arguments and results of this many bytes are replaced by a mark in `jobs_u/get`.
 const TOO_BIG: usize = 90_000;
@@ -19,6 +23,8 @@ pub(crate) struct Details {
     pub(crate) logs: Option<String>,
     /// Why a queued job waits.
     pub(crate) waiting_for: Option<String>,
+    /// Where there was more than one.
+    pub(crate) attempts: Vec<ShownAttempt>,
 }
 
 #[derive(Serialize)]
@@ -67,8 +73,14 @@ pub(crate) struct Common {
     /// Ours: how strongly its worker confines it: `process`, `landlock` or `namespaces`.
     #[serde(skip_serializing_if = "Option::is_none")]
     isolation: Option<String>,
+    /// Whether tries of it have failed before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_retry: Option<bool>,
     /// Ours: which attempt this is.
     attempt: u32,
+    /// Ours: all of them, where there was more than one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attempts: Vec<ShownAttempt>,
     /// Ours: the W3C trace the job belongs to.
     #[serde(skip_serializing_if = "String::is_empty")]
     traceparent: String,
@@ -115,7 +127,8 @@ pub(crate) fn record(record: &Record, details: Details) -> ShownJob {
 pub(crate) fn queued(job: &Job, record: Option<&Record>, details: Details) -> ShownJob {
     let running = record.is_some_and(|record| record.state == JobState::Running);
     let waiting_for = details.waiting_for.clone();
-    let scheduled_for = timestamp(job.due_us());
+    let due_us = record.and_then(|record| record.due_us).unwrap_or_else(|| job.due_us());
+    let scheduled_for = timestamp(due_us);
     let common = common(job, record, details);
     ShownJob::Queued(Box::new(QueuedJob { r#type: "QueuedJob", common, running, scheduled_for, waiting_for }))
 }
@@ -169,7 +182,9 @@ fn common(job: &Job, record: Option<&Record>, details: Details) -> Common {
         trigger_kind: "webhook",
         worker: record.and_then(|record| record.worker.as_ref()).map(ToString::to_string),
         isolation: record.and_then(|record| record.isolation.clone()),
+        is_retry: record.filter(|record| record.retries > 0).map(|_| true),
         attempt: record.map_or(0, |record| record.attempt),
+        attempts: details.attempts,
         traceparent: job.trace.parent.clone(),
     }
 }

@@ -247,6 +247,8 @@ fn job(app: &App, caller: &Caller, runnable: Runnable, id: JobId, params: &RunPa
         reply_to: wait.then(|| app.completions.instance().clone()),
         created_us: now_us(),
         scheduled_us: params.scheduled_us.filter(|_| !wait),
+        retry: params.retry.clone(),
+        retries: 0,
         parent: params.parent_job,
         root: params.root_job,
     }

@@ -17,8 +17,9 @@ pub use model::{
     canceled_result, error_result, now_us,
 };
 pub use store::{
-    CancelAnswer, EndAnswer, EndRequest, Filter, LogChunk, LogSlice, Page, PageCursor, Presence, QueuedRows,
-    Records, RedisConfig, Renewal, Reservation, Reserved, StartAnswer, StartRequest, StoreError, WorkerRow,
+    CancelAnswer, EndAnswer, EndRequest, Filter, LogChunk, LogSlice, NextTry, Page, PageCursor, Passed,
+    PastAttempt, Presence, QueuedRows, Records, RedisConfig, Renewal, Reservation, Reserved, RetryAnswer,
+    RetryRequest, StartAnswer, StartRequest, StoreError, WorkerRow,
 };
 pub use stream::{
     ArgsError, ArgsStore, DeadLetter, DeadLetters, DeadPage, DeathReason, Delivery, Finder, KeptLetter,

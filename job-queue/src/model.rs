@@ -7,7 +7,7 @@ use broker::names;
 use bytes::Bytes;
 use prost::Message;
 use proto::job as wire;
-use proto::{InstanceId, JobId, Language, ScriptHash, ScriptPath, Tag, WorkspaceId};
+use proto::{InstanceId, JobId, Language, RetryPolicy, ScriptHash, ScriptPath, Tag, WorkspaceId};
 
 pub use record::{CancelRequest, End, JobState, Outcome, Record, canceled_result, error_result};
 
@@ -43,6 +43,10 @@ pub struct Job {
     pub created_us: i64,
     /// Unix microseconds of when it is to start; none: at once.
     pub scheduled_us: Option<i64>,
+    /// What follows a failure, where the call says so; else the script does.
+    pub retry: Option<RetryPolicy>,
+    /// How many tries of it have failed before this message was made.
+    pub retries: u32,
     /// The job that called it.
     pub parent: Option<JobId>,
     /// The root of the tree it belongs to.
@@ -182,6 +186,8 @@ impl Job {
             reply_to: self.reply_to.as_ref().map(ToString::to_string).unwrap_or_default(),
             created_at_us: self.created_us,
             scheduled_for_us: self.scheduled_us.unwrap_or_default(),
+            retry: self.retry.as_ref().map(retry_json).unwrap_or_default(),
+            retries: self.retries,
             parent_job: self.parent.map(|id| id.to_string()).unwrap_or_default(),
             root_job: self.root.map(|id| id.to_string()).unwrap_or_default(),
         }
@@ -228,6 +234,8 @@ impl Job {
             reply_to: optional("reply_to", &wire.reply_to)?,
             created_us: wire.created_at_us,
             scheduled_us: Some(wire.scheduled_for_us).filter(|at| *at != 0),
+            retry: retry(&wire.retry)?,
+            retries: wire.retries,
             parent: optional("parent_job", &wire.parent_job)?,
             root: optional("root_job", &wire.root_job)?,
         })
@@ -242,6 +250,14 @@ fn args_from_wire(args: Option<wire::job::Args>) -> Args {
         }
         None => Args::Inline(Bytes::from_static(b"{}")),
     }
+}
+
+fn retry(json: &str) -> Result<Option<RetryPolicy>, InvalidEnvelope> {
+    if json.is_empty() { Ok(None) } else { RetryPolicy::parse(json).map_err(|error| invalid("retry", error)) }
+}
+
+fn retry_json(policy: &RetryPolicy) -> String {
+    serde_json::to_string(policy).expect("a policy is JSON")
 }
 
 fn field<T: std::str::FromStr<Err: std::fmt::Display>>(
@@ -287,6 +303,8 @@ mod tests {
             reply_to: Some(InstanceId::random("gateway")),
             created_us: now_us(),
             scheduled_us: Some(now_us() + 1),
+            retry: RetryPolicy::parse(r#"{"constant":{"attempts":1,"seconds":2}}"#).unwrap(),
+            retries: 3,
             parent: None,
             root: Some(JobId::random()),
         }

@@ -2,6 +2,7 @@
 //! `docs/redis-keys.md`. Every call is bounded in time and repeated once when the
 //! connection broke: all of them are idempotent.
 
+mod attempts;
 mod connection;
 mod keys;
 mod listing;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use redis::{FromRedisValue, Script, ScriptInvocation};
 
+pub use attempts::{NextTry, Passed, PastAttempt, RetryAnswer, RetryRequest};
 pub use connection::{RedisConfig, StoreError};
 pub use listing::{Filter, Page, PageCursor};
 pub use logs::{LogChunk, LogSlice};
@@ -38,6 +40,7 @@ struct Scripts {
     start: Script,
     undo_start: Script,
     log: Script,
+    retry: Script,
     end: Script,
     cancel: Script,
     queued: Script,
@@ -53,6 +56,7 @@ impl Scripts {
             start: with_common(include_str!("lua/start.lua")),
             undo_start: with_common(include_str!("lua/undo_start.lua")),
             log: with_common(include_str!("lua/log.lua")),
+            retry: with_common(include_str!("lua/retry.lua")),
             end: with_common(include_str!("lua/end.lua")),
             cancel: with_common(include_str!("lua/cancel.lua")),
             queued: with_common(include_str!("lua/queued.lua")),

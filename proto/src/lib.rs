@@ -7,6 +7,7 @@ pub mod error;
 pub mod ids;
 pub mod json;
 pub mod language;
+pub mod retry;
 pub mod rights;
 pub mod subject;
 
@@ -33,4 +34,5 @@ pub use error::ErrorCode;
 pub use generated::{auth, job};
 pub use ids::{InstanceId, JobId, ScriptHash, ScriptPath, Tag, TokenId, WorkspaceId};
 pub use language::Language;
+pub use retry::{InvalidRetry, RetryPolicy};
 pub use rights::{Action, Rights, Scopes};

@@ -3,22 +3,27 @@
 //! end is repeated by whoever finds it recorded already.
 
 mod beginning;
+mod condition;
 mod death;
 mod preparation;
+mod retrying;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use job_queue::{
-    Delivery, End, EndAnswer, EndRequest, EventKind, Job, Lease, Outcome, StartAnswer, canceled_result,
+    Delivery, End, EndAnswer, EndRequest, EventKind, Job, Lease, NextTry, Outcome, StartAnswer,
+    canceled_result,
 };
+use proto::RetryPolicy;
 use tracing::Instrument;
 
 use self::beginning::{Begun, begin, unusable};
 use self::preparation::{Ready, retoken};
+use self::retrying::Verdict;
 use crate::environment::{self, Platform};
-use crate::execute::{JobError, KillReason, Leftovers, Limits, Surroundings, Verdict};
+use crate::execute::{JobError, KillReason, Leftovers, Limits, Surroundings, Verdict as Came};
 use crate::keeper::Keeper;
 use crate::log_sink::{Fence, RecordLog};
 use crate::patience::ask;
@@ -31,6 +36,18 @@ struct Finished {
     mem_kib: u64,
     last_log: String,
     leftovers: Option<Leftovers>,
+    /// What follows its failure.
+    retry: Option<RetryPolicy>,
+}
+
+/// An attempt that is over.
+enum Over {
+    Recorded(Recorded),
+    /// The job is to be tried again; its timer is to be set.
+    Later {
+        next: NextTry,
+        leftovers: Option<Leftovers>,
+    },
 }
 
 /// A job whose end is recorded, by us or by somebody before us.
@@ -95,35 +112,57 @@ async fn process(
     );
     let job = Arc::new(job);
     match attempt(worker, &keeper, &job, delivered).await {
-        Some(Recorded { end, leftovers, dead }) => {
-            if !dead {
-                lease.settle(&job, &end, &worker.events).await;
-                return leftovers;
+        Some(Over::Recorded(recorded)) => settle(worker, &lease, &job, arrived, recorded).await,
+        Some(Over::Later { next, leftovers }) => {
+            match retrying::put_aside(worker, &keeper, &job, next).await {
+                Some(()) => lease.ack().await,
+                None => hand_back(&keeper, &lease).await,
             }
-            // whoever waits need not wait for its letter
-            lease.tell(&job, &end, &worker.events).await;
-            death::exhausted(worker, &lease, &job, arrived, &end).await?;
-            lease.ack().await;
             leftovers
         }
-        // at once, to whoever has a slot
-        None if keeper.holds_lease() => {
-            lease.hand_back(None).await;
+        None => {
+            hand_back(&keeper, &lease).await;
             None
         }
-        // handing back now would take it away from whoever has it
-        None => None,
     }
 }
 
-/// The job's recorded end, or none when somebody else has to see to it.
-async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i64) -> Option<Recorded> {
+/// At once, to whoever has a slot; not when that would take it away from whoever has it by now.
+async fn hand_back(keeper: &Keeper, lease: &Lease) {
+    if keeper.holds_lease() {
+        lease.hand_back(None).await;
+    }
+}
+
+/// What follows from a recorded end.
+async fn settle(
+    worker: &Worker,
+    lease: &Lease,
+    job: &Job,
+    arrived: &Arrived,
+    Recorded { end, leftovers, dead }: Recorded,
+) -> Option<Leftovers> {
+    if !dead {
+        lease.settle(job, &end, &worker.events).await;
+        return leftovers;
+    }
+    // whoever waits need not wait for its letter
+    lease.tell(job, &end, &worker.events).await;
+    death::exhausted(worker, lease, job, arrived, &end).await?;
+    lease.ack().await;
+    leftovers
+}
+
+/// What came of it, or none when somebody else has to see to the job.
+async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i64) -> Option<Over> {
     let guess = u32::try_from(delivered).unwrap_or(1).max(1);
     let Begun { answer, preparation } = begin(worker, keeper, job, guess).await?;
-    let fence = match answer {
-        StartAnswer::Run { attempt, log_len, .. } => Fence { attempt, log_len },
-        StartAnswer::Ended(end) => return Some(Recorded { end, leftovers: None, dead: false }),
-        StartAnswer::Exhausted(end) => return Some(Recorded { end, leftovers: None, dead: true }),
+    let recorded = |end, dead| Some(Over::Recorded(Recorded { end, leftovers: None, dead }));
+    let (fence, retries) = match answer {
+        StartAnswer::Run { attempt, log_len, retries, .. } => (Fence { attempt, log_len }, retries),
+        StartAnswer::Later(next) => return Some(Over::Later { next, leftovers: None }),
+        StartAnswer::Ended(end) => return recorded(end, false),
+        StartAnswer::Exhausted(end) => return recorded(end, true),
     };
     let attempt = fence.attempt;
     tracing::Span::current().record("job.attempt", attempt);
@@ -136,7 +175,12 @@ async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i6
     // the script is on its way before anybody is told so
     let told = worker.events.tell(&job.workspace, job.id, EventKind::Started);
     let (finished, ()) = tokio::join!(finished, told);
-    record_end(worker, keeper, job, attempt, finished?).await
+    match retrying::after(worker, keeper, job, (attempt, retries), finished?).await? {
+        Verdict::End(finished) => {
+            record_end(worker, keeper, job, attempt, finished).await.map(Over::Recorded)
+        }
+        Verdict::Over(over) => Some(over),
+    }
 }
 
 /// Runs the script. None when it was killed because the job is not ours any more.
@@ -154,23 +198,23 @@ async fn run(
         group: &worker.config.group,
         worker: &worker.id,
     };
-    let env = environment::of(job, &script, &token, &platform);
+    let (env, retry) = (environment::of(job, &script, &token, &platform), retrying::policy(job, &script));
     let around = Surroundings { env, mask: vec![token] };
     let (log, rest) = RecordLog::new(worker.records.clone(), worker.events.clone(), job.clone(), fence);
     let (outcome, leftovers) = worker.executor.run(files, around, log, keeper.kill()).await;
     let run_us = outcome.exit.map_or(0, |exit| i64::try_from(exit.wall().as_micros()).unwrap_or(i64::MAX));
     let end = end_of(outcome.verdict, &limits, keeper)?;
     let (mem_kib, leftovers) = (outcome.mem_peak_kib, Some(leftovers));
-    Some(Finished { end, run_us, mem_kib, last_log: rest.take(), leftovers })
+    Some(Finished { end, run_us, mem_kib, last_log: rest.take(), leftovers, retry })
 }
 
-fn end_of(verdict: Verdict, limits: &Limits, keeper: &Keeper) -> Option<End> {
-    let (outcome, result) = match verdict {
-        Verdict::Success { result } => (Outcome::Success, result),
-        Verdict::Failure { error } => (Outcome::Failure, error),
-        Verdict::Killed(KillReason::LeaseLost | KillReason::Shutdown) => return None,
-        Verdict::Killed(KillReason::Canceled) => (Outcome::Canceled, canceled_result(&keeper.canceled()?)),
-        Verdict::Killed(reason @ (KillReason::Timeout | KillReason::OutputTooLarge)) => {
+fn end_of(came: Came, limits: &Limits, keeper: &Keeper) -> Option<End> {
+    let (outcome, result) = match came {
+        Came::Success { result } => (Outcome::Success, result),
+        Came::Failure { error } => (Outcome::Failure, error),
+        Came::Killed(KillReason::LeaseLost | KillReason::Shutdown) => return None,
+        Came::Killed(KillReason::Canceled) => (Outcome::Canceled, canceled_result(&keeper.canceled()?)),
+        Came::Killed(reason @ (KillReason::Timeout | KillReason::OutputTooLarge)) => {
             (Outcome::Failure, reason.error(limits).to_json())
         }
     };
@@ -180,7 +224,14 @@ fn end_of(verdict: Verdict, limits: &Limits, keeper: &Keeper) -> Option<End> {
 impl Finished {
     fn failed(error: &JobError) -> Self {
         let end = End { outcome: Outcome::Failure, result: error.to_json() };
-        Self { end, run_us: 0, mem_kib: 0, last_log: format!("{}\n", error.message), leftovers: None }
+        Self {
+            end,
+            run_us: 0,
+            mem_kib: 0,
+            last_log: format!("{}\n", error.message),
+            leftovers: None,
+            retry: None,
+        }
     }
 }
 

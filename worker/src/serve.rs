@@ -8,8 +8,8 @@ use broker::{Broker, BrokerConfig, Link};
 use catalog::Catalog;
 use futures::StreamExt;
 use job_queue::{
-    ArgsStore, Control, DeadLetters, Delivery, Events, Presence, Puller, PullerConfig, Records, RedisConfig,
-    Slots, StoreError, WorkerRow,
+    ArgsStore, Control, DeadLetters, Delivery, Events, Presence, Publisher, Puller, PullerConfig, Records,
+    RedisConfig, Slots, StoreError, WorkerRow,
 };
 use lifecycle::supervisor::Host;
 use lifecycle::{Latch, Process};
@@ -37,6 +37,7 @@ pub(crate) struct Worker {
     pub(crate) args: ArgsStore,
     pub(crate) events: Events,
     pub(crate) dead_letters: DeadLetters,
+    pub(crate) publisher: Publisher,
     pub(crate) tokens: JobTokens,
     pub(crate) watchlist: Watchlist,
     /// Folders of ended jobs that are being removed.
@@ -108,6 +109,7 @@ async fn assemble(
         args: ArgsStore::new(broker.clone()),
         events: Events::new(broker.clone()),
         dead_letters: DeadLetters::new(broker.clone()),
+        publisher: Publisher::new(broker.clone()),
         tokens: JobTokens::new(&config.auth_url, config.auth_credential.expose()).context("auth-url")?,
         watchlist: Watchlist::default(),
         sweeps: Semaphore::new(config.slots.get()),

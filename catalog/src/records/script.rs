@@ -1,6 +1,6 @@
 //! Scripts: what is sent to deploy one, a stored version, and the head of a path.
 
-use proto::{Language, ScriptHash, ScriptPath, Tag, WorkspaceId};
+use proto::{InvalidRetry, Language, RetryPolicy, ScriptHash, ScriptPath, Tag, WorkspaceId};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
@@ -76,6 +76,16 @@ impl NewScript {
             Some(Value::Bool(retry)) => Ok(*retry),
             Some(other) => Err(serde::de::Error::custom(format!("{other} is not true or false"))),
         }
+    }
+}
+
+impl NewScript {
+    /// What follows a failure of its jobs: its setting `retry`.
+    ///
+    /// # Errors
+    /// The setting is none; the text says what of it.
+    pub fn retry(&self) -> Result<Option<RetryPolicy>, InvalidRetry> {
+        self.other.get("retry").map_or(Ok(None), |asked| RetryPolicy::parse(&asked.to_string()))
     }
 }
 

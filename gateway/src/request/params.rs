@@ -5,17 +5,16 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
-use proto::{JobId, Tag};
+use proto::{JobId, RetryPolicy, Tag};
 
 use crate::error::{ApiError, ApiResult};
 
 /// Parameters of the contract that ask for something this server does not do yet.
-const NOT_BUILT: [&str; 13] = [
+const NOT_BUILT: [&str; 12] = [
     "cache_ttl",
     "cache_ignore_s3_path",
     "timeout",
     "queue_limit",
-    "retry",
     "skip_preprocessor",
     "invisible_to_owner",
     "poll_delay_ms",
@@ -47,6 +46,8 @@ pub(crate) struct RunParams {
     pub(crate) tag: Option<Tag>,
     /// Unix microseconds of when it is to start; none: at once. Of no account where a caller waits.
     pub(crate) scheduled_us: Option<i64>,
+    /// What follows a failure; none: what the script says.
+    pub(crate) retry: Option<RetryPolicy>,
     pub(crate) wait: Wait,
     /// What an accepted asynchronous trigger is answered with.
     pub(crate) accepted: StatusCode,
@@ -99,6 +100,7 @@ impl RunParams {
             root_job: query.parsed("root_job")?,
             tag: query.parsed("tag")?,
             scheduled_us: scheduled(&query, Utc::now())?,
+            retry: retry(&query)?,
             wait: wait(&query, wait_max)?,
             accepted: accepted(&query)?,
             include_header: headers(&query)?,
@@ -162,6 +164,11 @@ fn scheduled(query: &Query, now: DateTime<Utc>) -> ApiResult<Option<i64>> {
         ))
     };
     at.map(|at| Some(at.timestamp_micros())).ok_or_else(too_far)
+}
+
+fn retry(query: &Query) -> ApiResult<Option<RetryPolicy>> {
+    let parse = |json| RetryPolicy::parse(json).map_err(|error| ApiError::bad_request(error.to_string()));
+    Ok(query.get("retry").map(parse).transpose()?.flatten())
 }
 
 fn accepted(query: &Query) -> ApiResult<StatusCode> {
@@ -234,7 +241,8 @@ mod tests {
             ("scheduled_in_secs=soon", "scheduled_in_secs"),
             ("scheduled_for=tomorrow", "scheduled_for"),
             ("scheduled_for=9999-01-01T00:00:00Z", "scheduled_for"),
-            ("retry=%7B%7D", "retry"),
+            ("retry=%7B%22times%22%3A3%7D", "times"),
+            ("retry=3", "retry"),
             ("suspended_mode=true", "suspended_mode"),
         ] {
             let error = parse(query).unwrap_err();

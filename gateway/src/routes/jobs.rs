@@ -15,7 +15,7 @@ use crate::answer;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
-use crate::present::{self, Details, ShownJob};
+use crate::present::{self, Details, ShownAttempt, ShownJob};
 use crate::routes::Tail;
 use crate::routes::cancel::unknown;
 
@@ -25,21 +25,29 @@ const SHOWN_LOG: u64 = 20_000;
 /// A job as far as it is known: its record, or its message in the stream.
 pub(crate) enum Found {
     Recorded(Box<Record>),
-    Queued(Box<QueuedJob>),
+    /// With its record, if it has one: it was tried before, or its row of the listing is written.
+    Queued(Box<QueuedJob>, Option<Box<Record>>),
 }
 
 impl Found {
     pub(crate) fn job(&self) -> &Job {
         match self {
             Self::Recorded(record) => &record.job,
-            Self::Queued(queued) => &queued.job,
+            Self::Queued(queued, _) => &queued.job,
         }
     }
 
     pub(crate) fn state(&self) -> JobState {
         match self {
             Self::Recorded(record) => record.state,
-            Self::Queued(_) => JobState::Queued,
+            Self::Queued(..) => JobState::Queued,
+        }
+    }
+
+    pub(crate) fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Recorded(record) => Some(record),
+            Self::Queued(_, record) => record.as_deref(),
         }
     }
 }
@@ -55,15 +63,12 @@ pub(crate) async fn find(app: &App, caller: &Caller, id: JobId) -> ApiResult<Opt
 }
 
 async fn look(app: &App, caller: &Caller, id: JobId) -> ApiResult<Option<Found>> {
-    let record = app.records.get(&caller.workspace, id).await?;
-    match record {
-        Some(record) if record.state != JobState::Queued => {
-            return Ok(Some(Found::Recorded(Box::new(record))));
-        }
-        _ => {}
-    }
+    let waits = match app.records.get(&caller.workspace, id).await?.map(Box::new) {
+        Some(record) if record.state != JobState::Queued => return Ok(Some(Found::Recorded(record))),
+        waits => waits,
+    };
     if let Some(queued) = app.finder.find(&caller.workspace, id).await? {
-        return Ok(Some(Found::Queued(Box::new(queued))));
+        return Ok(Some(Found::Queued(Box::new(queued), waits)));
     }
     // it may have been taken and ended between the two looks
     let record = app.records.get(&caller.workspace, id).await?;
@@ -150,20 +155,37 @@ fn maybe_ended(outcome: Outcome, end: &End) -> Response {
         .into_response()
 }
 
-/// The whole log.
+/// The whole log, or that of one attempt.
 #[utoipa::path(get, path = "/api/w/{workspace}/jobs_u/get_logs/{id}", tag = "jobs",
-    params(("workspace" = String, Path), ("id" = String, Path)),
+    params(("workspace" = String, Path), ("id" = String, Path), ("attempt" = Option<u32>, Query, description = "counted from 1")),
     responses((status = 200, description = "the log", body = String, content_type = "text/plain"), (status = 404)))]
 pub(crate) async fn logs(
     State(app): State<App>,
     caller: Caller,
     Tail(id): Tail<JobId>,
+    RawQuery(query): RawQuery,
 ) -> ApiResult<Response> {
-    find(&app, &caller, id).await?.ok_or_else(|| unknown(id))?;
-    let log = app.records.log_from(&caller.workspace, id, 0).await?;
+    let attempt = number(query.as_deref(), "attempt")?;
+    let found = find(&app, &caller, id).await?.ok_or_else(|| unknown(id))?;
+    let log = match attempt {
+        Some(attempt) => log_of(&app, &caller, &found, attempt).await?,
+        None => app.records.log_from(&caller.workspace, id, 0).await?.text,
+    };
     let headers =
         [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    Ok((headers, log.text).into_response())
+    Ok((headers, log).into_response())
+}
+
+/// One attempt's part of the log.
+async fn log_of(app: &App, caller: &Caller, found: &Found, attempt: u32) -> ApiResult<String> {
+    let id = found.job().id;
+    let absent =
+        || ApiError::not_found(format!("job {id} has no attempt {attempt}, or it is not kept any more"));
+    let record = found.record().ok_or_else(absent)?;
+    let past = app.records.attempts(&caller.workspace, id).await?;
+    let attempts = present::attempts(record, &past);
+    let bounds = attempts.iter().find(|shown| shown.number() == attempt).ok_or_else(absent)?.log();
+    Ok(app.records.log_part(&caller.workspace, id, bounds).await?)
 }
 
 /// The arguments, whole.
@@ -214,23 +236,35 @@ async fn args_of(app: &App, caller: &Caller, found: &Found) -> ApiResult<Option<
 /// The job with everything that is shown beside its record.
 async fn shown(app: &App, caller: &Caller, found: Found, with_logs: bool) -> ApiResult<ShownJob> {
     let mut details = Details { args: args_of(app, caller, &found).await?, ..Details::default() };
+    let id = found.job().id;
+    if let Some(record) = found.record().filter(|record| record.attempt > 0) {
+        details.attempts = attempts_of(app, caller, record).await?;
+        if with_logs {
+            details.logs =
+                Some(app.records.log_tail(&caller.workspace, id, record.log_len, SHOWN_LOG).await?);
+        }
+    }
     match found {
-        Found::Queued(queued) => {
+        Found::Queued(queued, record) => {
             details.waiting_for = Some(waiting_for(app, &queued).await?);
-            Ok(present::queued(&queued.job, None, details))
+            Ok(present::queued(&queued.job, record.as_deref(), details))
         }
         Found::Recorded(record) => {
-            let id = record.job.id;
-            if with_logs {
-                details.logs =
-                    Some(app.records.log_tail(&caller.workspace, id, record.log_len, SHOWN_LOG).await?);
-            }
             if matches!(record.state, JobState::Ended(_)) {
                 details.result = Some(end_of(app, caller, id).await?.result);
             }
             Ok(present::record(&record, details))
         }
     }
+}
+
+/// Its attempts, where there was more than one, or the one there was will not be the last.
+async fn attempts_of(app: &App, caller: &Caller, record: &Record) -> ApiResult<Vec<ShownAttempt>> {
+    if record.attempt <= 1 && record.retries == 0 {
+        return Ok(Vec::new());
+    }
+    let past = app.records.attempts(&caller.workspace, record.job.id).await?;
+    Ok(present::attempts(record, &past))
 }
 
 /// Why a queued job waits, in plain words.

@@ -96,6 +96,9 @@ fn check_settings(new: &NewScript) -> ApiResult<SandboxSettings> {
     if let Err(error) = new.retries_on_worker_loss() {
         return Err(ApiError::bad_request(format!("the script setting `retry_on_worker_loss`: {error}")));
     }
+    if let Err(error) = new.retry() {
+        return Err(ApiError::bad_request(format!("the script setting `retry`: {error}")));
+    }
     let sandbox = new.sandbox();
     let asked =
         sandbox.map_err(|error| ApiError::bad_request(format!("the script setting `sandbox`: {error}")))?;

@@ -10,7 +10,7 @@ use proto::JobId;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::jobs::{Found, asks, find, number};
+use super::jobs::{asks, find, number};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
@@ -75,14 +75,19 @@ pub(crate) async fn get(
 /// The update, and whether it tells anything.
 async fn look(app: &App, caller: &Caller, id: JobId, known: &Known) -> ApiResult<(Update, bool)> {
     let found = find(app, caller, id).await?.ok_or_else(|| unknown(id))?;
-    let Found::Recorded(record) = found else {
+    let Some(record) = found.record() else {
         return Ok((Update { running: Some(false), ..Update::default() }, known.running));
     };
-    let state = record.state;
+    let state = found.state();
     let mut update = Update { mem_peak: record.mem_kib, ..Update::default() };
-    update.running = (state == JobState::Running).then_some(true);
+    update.running = match state {
+        JobState::Queued => Some(false),
+        JobState::Running => Some(true),
+        JobState::Ended(_) => None,
+    };
     update.completed = matches!(state, JobState::Ended(_)).then_some(true);
-    let mut news = update.completed.is_some() || (update.running.is_some() && !known.running);
+    let mut news =
+        update.completed.is_some() || update.running.is_some_and(|running| running != known.running);
     if !known.no_logs && record.log_len > known.log_offset {
         let slice = app.records.log_from(&caller.workspace, id, known.log_offset).await?;
         news |= !slice.text.is_empty();

@@ -1,30 +1,38 @@
 -- ARGV: 1 id, 2 nonce of this call, 3 worker, 4 now µs, 5 envelope, 6 created µs, 7 arguments,
--- 8 attempts at most, 9 first log line, 10 its units, 11 result when exhausted, 12 retention s, 13 isolation
-local got = redis.call('HMGET', KEYS[1], 'state', 'nonce', 'attempt', 'log_len', 'cancel_by', 'dead')
+-- 8 attempts at most, 9 first log line, 10 its units, 11 result when exhausted, 12 retention s, 13 isolation,
+-- 14 tries that had failed when the message was made
+local got = redis.call('HMGET', KEYS[1], 'state', 'nonce', 'attempt', 'log_len', 'cancel_by', 'dead', 'due_us', 'retries', 'base')
+local retries = tonumber(got[8] or '0')
 if terminal(got[1]) then
   if got[6] then
     -- whoever found it exhausted may not have come to its dead letter: until then it must not be forgotten, or it
     -- would run anew
-    for _, key in ipairs({KEYS[1], KEYS[5], KEYS[6], KEYS[7]}) do redis.call('EXPIRE', key, ARGV[12]) end
+    for _, key in ipairs({KEYS[1], KEYS[5], KEYS[6], KEYS[7], KEYS[8]}) do redis.call('EXPIRE', key, ARGV[12]) end
   end
   return {got[6] and 'exhausted' or 'ended', got[1], redis.call('GET', KEYS[5]) or 'null'}
 end
 -- the same call again after a lost reply: the attempt it has already counted
 if got[1] == 'running' and got[2] == ARGV[2] then
-  return {'run', got[3], got[4] or '0', got[5] or ''}
+  return {'run', got[3], got[4] or '0', got[5] or '', tostring(retries)}
+end
+-- a message of the try before: whoever failed has not come to setting the timer of the next one, or to removing it
+if got[7] and tonumber(ARGV[14]) < retries and tonumber(got[7]) > tonumber(ARGV[4]) and not got[5] then
+  return {'later', got[7], tostring(retries)}
 end
 local attempt = tonumber(got[3] or '0') + 1
+if got[1] == 'running' then note_attempt('lost', got[3], ARGV[4], '0', got[4] or '0', '') end
 trim(ARGV[4], ARGV[12])
 index(ARGV[1], ARGV[6], ARGV[12])
 if ARGV[7] ~= '' then redis.call('SET', KEYS[7], ARGV[7]) end
 -- one that somebody has asked the end of is cancelled by its worker, who does not run it
-if attempt > tonumber(ARGV[8]) and not got[5] then
+if attempt - tonumber(got[9] or '0') > tonumber(ARGV[8]) and not got[5] then
   finish(ARGV[1], 'failure', ARGV[11], ARGV[4], ARGV[12],
-    'attempt', ARGV[8], 'envelope', ARGV[5], 'created_us', ARGV[6], 'dead', '1')
+    'attempt', attempt - 1, 'envelope', ARGV[5], 'created_us', ARGV[6], 'dead', '1')
   return {'exhausted', 'failure', ARGV[11]}
 end
 local log_len = append_log(got[4], ARGV[9], ARGV[10])
 redis.call('HSET', KEYS[1], 'state', 'running', 'nonce', ARGV[2], 'worker', ARGV[3], 'isolation', ARGV[13], 'started_us', ARGV[4],
-  'attempt', attempt, 'envelope', ARGV[5], 'created_us', ARGV[6], 'log_len', log_len)
+  'attempt', attempt, 'envelope', ARGV[5], 'created_us', ARGV[6], 'log_len', log_len, 'log_at', got[4] or '0')
+redis.call('HDEL', KEYS[1], 'due_us')
 redis.call('ZADD', KEYS[4], ARGV[4], ARGV[1])
-return {'run', attempt, log_len, got[5] or ''}
+return {'run', attempt, log_len, got[5] or '', tostring(retries)}

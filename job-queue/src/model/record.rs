@@ -115,6 +115,12 @@ pub struct Record {
     pub mem_kib: Option<u64>,
     /// Bytes of the result.
     pub result_len: Option<u64>,
+    /// How many tries have failed that another one follows.
+    pub retries: u32,
+    /// Unix microseconds of when the next try is due.
+    pub due_us: Option<i64>,
+    /// Where the log of the attempt begins, in UTF-16 units.
+    pub log_from: u64,
     /// Set when somebody asked for its end.
     pub cancel: Option<CancelRequest>,
 }

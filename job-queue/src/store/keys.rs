@@ -3,7 +3,7 @@
 use proto::{JobId, ScriptPath, WorkspaceId};
 
 /// All keys of one job, in the order every record script takes them.
-pub(super) struct JobKeys([String; 7]);
+pub(super) struct JobKeys([String; 8]);
 
 impl JobKeys {
     pub(super) fn new(workspace: &WorkspaceId, path: Option<&ScriptPath>, id: JobId) -> Self {
@@ -16,6 +16,7 @@ impl JobKeys {
             result(workspace, id),
             log(workspace, id),
             args(workspace, id),
+            attempts(workspace, id),
         ])
     }
 
@@ -46,6 +47,10 @@ pub(super) fn log(workspace: &WorkspaceId, id: JobId) -> String {
 
 pub(super) fn args(workspace: &WorkspaceId, id: JobId) -> String {
     of(workspace, &format!("arg:{id}"))
+}
+
+pub(super) fn attempts(workspace: &WorkspaceId, id: JobId) -> String {
+    of(workspace, &format!("att:{id}"))
 }
 
 pub(super) fn reservation(workspace: &WorkspaceId, key: &str) -> String {

@@ -70,6 +70,22 @@ impl Records {
         Ok(assemble(offset, first.into_iter().next(), &rest))
     }
 
+    /// The log from an offset to another one.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn log_part(
+        &self,
+        workspace: &WorkspaceId,
+        id: JobId,
+        (from, to): (u64, u64),
+    ) -> Result<String, StoreError> {
+        let mut text = self.log_from(workspace, id, from).await?.text;
+        let behind = after_units(&text, to.saturating_sub(from)).len();
+        text.truncate(text.len() - behind);
+        Ok(text)
+    }
+
     /// The last part of a log: at least `units` UTF-16 units where there are so many.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use super::{Records, StoreError};
 use crate::model::{CancelRequest, End, Job, JobState, Record};
 
 /// The fields a record is read by.
-pub(super) const FIELDS: [&str; 14] = [
+pub(super) const FIELDS: [&str; 17] = [
     "envelope",
     "state",
     "attempt",
@@ -25,6 +25,9 @@ pub(super) const FIELDS: [&str; 14] = [
     "cancel_by",
     "cancel_reason",
     "created_us",
+    "retries",
+    "due_us",
+    "log_at",
 ];
 
 /// One `HMGET` of [`FIELDS`].
@@ -87,6 +90,9 @@ pub(super) fn record(row: Row) -> Option<Record> {
         log_len: text("log_len").and_then(|n| n.parse().ok()).unwrap_or(0),
         mem_kib: text("mem_kib").and_then(|n| n.parse().ok()),
         result_len: text("result_len").and_then(|n| n.parse().ok()),
+        retries: text("retries").and_then(|n| n.parse().ok()).unwrap_or(0),
+        due_us: text("due_us").and_then(|n| n.parse().ok()),
+        log_from: text("log_at").and_then(|n| n.parse().ok()).unwrap_or(0),
         cancel: text("cancel_by").map(|by| CancelRequest {
             by: by.to_owned(),
             reason: text("cancel_reason").unwrap_or_default().to_owned(),

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use proto::{InstanceId, JobId, WorkspaceId};
 
+use super::attempts::{NextTry, next_try};
 use super::keys::{self, JobKeys};
 use super::logs::units;
 use super::{Records, StoreError};
@@ -35,7 +36,12 @@ pub enum StartAnswer {
         log_len: u64,
         /// Somebody has asked for its end, perhaps of an attempt before.
         cancel_asked: bool,
+        /// How many tries have failed before this one.
+        retries: u32,
     },
+    /// It is to be tried again later, and this message is older than that: its timer is to be set, the message
+    /// acknowledged.
+    Later(NextTry),
     /// It has ended already: repeat the after-effects and acknowledge.
     Ended(End),
     /// It has been tried too often and has ended as failed, now or at a start before this one: its dead letter is to be
@@ -107,6 +113,7 @@ impl Records {
         script.arg(job.encode_for_record()).arg(job.created_us).arg(inline_args(job));
         script.arg(request.max_attempts).arg(request.first_log).arg(units(request.first_log));
         script.arg(&exhausted.result[..]).arg(self.retention.as_secs()).arg(request.isolation);
+        script.arg(job.retries);
         let answer: Vec<redis::Value> = self.invoke(&script).await?;
         start_answer(&answer)
     }
@@ -232,7 +239,9 @@ fn start_answer(answer: &[redis::Value]) -> Result<StartAnswer, StoreError> {
             attempt: number(answer, 1)?,
             log_len: number(answer, 2)?,
             cancel_asked: !text(answer, 3)?.is_empty(),
+            retries: number(answer, 4)?,
         }),
+        "later" => next_try(answer).map(StartAnswer::Later),
         "ended" => end(answer).map(StartAnswer::Ended),
         "exhausted" => end(answer).map(StartAnswer::Exhausted),
         other => Err(unexpected(other)),
@@ -240,7 +249,7 @@ fn start_answer(answer: &[redis::Value]) -> Result<StartAnswer, StoreError> {
 }
 
 /// `{_, state, result}`
-fn end(answer: &[redis::Value]) -> Result<End, StoreError> {
+pub(super) fn end(answer: &[redis::Value]) -> Result<End, StoreError> {
     let state = text(answer, 1)?;
     let Some(JobState::Ended(outcome)) = JobState::parse(&state) else { return Err(unexpected(&state)) };
     match answer.get(2) {
@@ -249,16 +258,16 @@ fn end(answer: &[redis::Value]) -> Result<End, StoreError> {
     }
 }
 
-fn text(answer: &[redis::Value], place: usize) -> Result<String, StoreError> {
+pub(super) fn text(answer: &[redis::Value], place: usize) -> Result<String, StoreError> {
     let value = answer.get(place).ok_or_else(|| unexpected("a shorter answer"))?;
     redis::from_redis_value_ref(value).map_err(|error| StoreError::Answer(error.to_string()))
 }
 
-fn number<T: std::str::FromStr>(answer: &[redis::Value], place: usize) -> Result<T, StoreError> {
+pub(super) fn number<T: std::str::FromStr>(answer: &[redis::Value], place: usize) -> Result<T, StoreError> {
     let text = text(answer, place)?;
     text.parse().map_err(|_| unexpected(&text))
 }
 
-fn unexpected(what: &str) -> StoreError {
+pub(super) fn unexpected(what: &str) -> StoreError {
     StoreError::Answer(format!("unexpected: {what}"))
 }

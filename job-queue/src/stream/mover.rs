@@ -5,25 +5,35 @@ use std::time::Duration;
 
 use async_nats::Message;
 use broker::{Broker, names};
+use proto::{JobId, WorkspaceId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::intake::{Intake, Pulled, Source};
-use super::{JOB_SUBJECT, Lease, PublishError, Publisher, Slots, StreamError};
+use super::{Finder, JOB_SUBJECT, Lease, Place, PublishError, Publisher, Slots, StreamError};
+use crate::model::Job;
 
 /// Moves at once.
 const SLOTS: usize = 256;
 /// How long a move may take.
 const WITHIN: Duration = Duration::from_secs(2);
-/// When a move is tried again: whose mover has died, and which the stream of jobs did not take.
+/// When a move is tried again: one whose mover has died; one that the stream of jobs did not take; one whose job has
+/// yet to be taken out of there after the try before.
 const LEASE: Duration = Duration::from_secs(15);
 const LATER: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_millis(200);
 
 /// Moves jobs whose timers have fired.
 pub struct Mover {
     intake: Intake,
+    moves: Moves,
+}
+
+#[derive(Clone)]
+struct Moves {
     publisher: Publisher,
+    finder: Finder,
 }
 
 impl Mover {
@@ -37,45 +47,64 @@ impl Mover {
             consumer: names::FIRE_CONSUMER.to_owned(),
             filter: names::fires(),
         };
+        let moves = Moves { publisher, finder: Finder::new(broker.clone()) };
         let intake = Intake::open(broker, vec![source], LEASE, Slots::new(SLOTS)).await?;
-        Ok(Self { intake, publisher })
+        Ok(Self { intake, moves })
     }
 
     /// Moves until `stop`, and ends when what it has begun is done.
     pub async fn run(self, stop: CancellationToken) {
-        let (tasks, publisher) = (TaskTracker::new(), self.publisher);
-        let hand_out = |pulled| drop(tasks.spawn(work_off(publisher.clone(), pulled)));
+        let (tasks, moves) = (TaskTracker::new(), self.moves);
+        let hand_out = |pulled| {
+            let moves = moves.clone();
+            tasks.spawn(async move { moves.work_off(pulled).await });
+        };
         self.intake.run(hand_out, stop).await;
         tasks.close();
         tasks.wait().await;
     }
 }
 
-async fn work_off(publisher: Publisher, pulled: Pulled) {
-    let Pulled { message, lease, slot: _slot, delivered: _, sequence } = pulled;
-    let Some(target) = target(&message) else {
-        tracing::error!(nats.subject = %message.subject, "a timer that names no job of its own is dropped");
-        metrics::counter!("job_queue_timers_dropped_total").increment(1);
-        return lease.ack().await;
-    };
-    let (payload, nonce) = (message.payload.clone(), format!("timer-{sequence}"));
-    let moved = publisher.put_back(&target, payload, &nonce, Instant::now() + WITHIN).await;
-    settle(moved, &target, &lease).await;
-}
+impl Moves {
+    async fn work_off(&self, pulled: Pulled) {
+        let Pulled { message, lease, slot: _slot, delivered, sequence } = pulled;
+        let Some(target) = target(&message) else {
+            tracing::error!(nats.subject = %message.subject, "a timer that names no job of its own is dropped");
+            metrics::counter!("job_queue_timers_dropped_total").increment(1);
+            return lease.ack().await;
+        };
+        let (payload, nonce) = (message.payload.clone(), format!("timer-{sequence}"));
+        match self.publisher.make_ready(&target, payload, &nonce, Instant::now() + WITHIN).await {
+            Ok(()) => {
+                metrics::counter!("job_queue_timers_fired_total").increment(1);
+                lease.ack().await;
+            }
+            Err(PublishError::Duplicate) => self.settle(&message, &lease, delivered).await,
+            Err(error) => {
+                tracing::warn!(nats.subject = target, %error, "a job whose time has come waits for its stream");
+                lease.hand_back(Some(LATER)).await;
+            }
+        }
+    }
 
-/// The message goes when the job is in its stream. A duplicate is: moved before, or not yet taken out after an attempt
-/// before this one, whose redelivery finds that its time has come.
-async fn settle(moved: Result<(), PublishError>, target: &str, lease: &Lease) {
-    match moved {
-        Ok(()) => {
-            metrics::counter!("job_queue_timers_fired_total").increment(1);
-            lease.ack().await;
+    /// Another message of the job is among those that may start. One of the try before is about to be taken out, by
+    /// whoever has set this timer: were the timer acknowledged now, nothing would be left of the job.
+    async fn settle(&self, message: &Message, lease: &Lease, delivered: i64) {
+        let Ok(job) = Job::decode(&message.payload) else { return lease.hand_back(Some(LATER)).await };
+        match self.ready(&job.workspace, job.id).await {
+            Ok(Some(there)) if there.retries >= job.retries => lease.ack().await,
+            Ok(_) => {
+                // should its worker have died, the try before it runs until it ends, however long that takes
+                let times = u32::try_from(delivered).unwrap_or(1).min(50);
+                lease.hand_back(Some(SOON.saturating_mul(times))).await;
+            }
+            Err(_) => lease.hand_back(Some(LATER)).await,
         }
-        Err(PublishError::Duplicate) => lease.ack().await,
-        Err(error) => {
-            tracing::warn!(nats.subject = target, %error, "a job whose time has come waits for its stream");
-            lease.hand_back(Some(LATER)).await;
-        }
+    }
+
+    async fn ready(&self, workspace: &WorkspaceId, id: JobId) -> Result<Option<Job>, StreamError> {
+        let found = self.finder.find(workspace, id).await?;
+        Ok(found.filter(|found| matches!(found.place, Place::Ready(_))).map(|found| found.job))
     }
 }
 

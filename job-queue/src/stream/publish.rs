@@ -29,6 +29,13 @@ pub enum PublishError {
     Refused(String),
 }
 
+/// When the stream has taken a message.
+enum Taken {
+    Now,
+    /// It remembers its id.
+    Before,
+}
+
 /// Puts jobs into the stream.
 #[derive(Clone)]
 pub struct Publisher {
@@ -75,6 +82,30 @@ impl Publisher {
         in_time(deadline, self.put(subject.to_owned(), envelope, dedupe_id)).await
     }
 
+    /// Puts a job to those that may start, whose timer has fired. `nonce` is the same when the same is tried again.
+    ///
+    /// # Errors
+    /// As [`Self::publish`], with [`PublishError::Duplicate`] where a message of the job is there that is not this one.
+    pub(super) async fn make_ready(
+        &self,
+        subject: &str,
+        envelope: Bytes,
+        nonce: &str,
+        deadline: Instant,
+    ) -> Result<(), PublishError> {
+        let dedupe_id = format!("again/{subject}/{nonce}");
+        let offered = self.offer(subject.to_owned(), envelope, dedupe_id).map(|answer| answer.map(drop));
+        in_time(deadline, offered).await
+    }
+
+    /// Puts a job aside that is to be tried again, whether a timer of it is there or not.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub async fn put_aside(&self, job: &Job, deadline: Instant) -> Result<(), PublishError> {
+        in_time(deadline, timer::set(&self.broker, job, Before::Whatever)).await
+    }
+
     /// Pulls a job forward whose timer has not fired; whether it was still there to be pulled. What waits elsewhere
     /// is due already.
     ///
@@ -92,10 +123,22 @@ impl Publisher {
     }
 
     async fn put(&self, subject: String, envelope: Bytes, dedupe_id: String) -> Result<(), PublishError> {
+        match self.offer(subject, envelope, dedupe_id).await? {
+            Taken::Now => Ok(()),
+            Taken::Before => Err(PublishError::Duplicate),
+        }
+    }
+
+    async fn offer(
+        &self,
+        subject: String,
+        envelope: Bytes,
+        dedupe_id: String,
+    ) -> Result<Taken, PublishError> {
         let message = PublishMessage::build().payload(envelope).message_id(dedupe_id);
         let sent = self.broker.jetstream().send_publish(subject, message).await.map_err(refused)?;
         let ack = sent.await.map_err(refused)?;
-        if ack.duplicate { Err(PublishError::Duplicate) } else { Ok(()) }
+        Ok(if ack.duplicate { Taken::Before } else { Taken::Now })
     }
 
     async fn send(&self, job: &mut Job, args: Bytes) -> Result<(), PublishError> {

@@ -15,6 +15,8 @@ use crate::model::Job;
 pub(super) enum Before {
     /// Nothing: else the job has one already.
     Nothing,
+    /// Whatever there is, it replaces it: a job that is tried again has no other timer that counts.
+    Whatever,
     /// The message of this sequence, which it replaces: else it has fired, or somebody else has replaced it.
     Message(u64),
 }
@@ -29,6 +31,7 @@ pub(super) async fn set(broker: &Broker, job: &Job, before: Before) -> Result<()
         .header(JOB_SUBJECT, subject(&job.tag, &job.workspace, job.id).as_str());
     let message = match before {
         Before::Nothing => message.expected_last_subject_sequence(0).message_id(dedupe_id(job)),
+        Before::Whatever => message,
         Before::Message(sequence) => message.expected_last_subject_sequence(sequence),
     };
     let sent = broker.jetstream().send_publish(names::timer(&workspace, &id), message).await;

@@ -16,7 +16,9 @@ async fn store() -> (Valkey, Records, InstanceId) {
 fn attempt_of(answer: &StartAnswer) -> u32 {
     match answer {
         StartAnswer::Run { attempt, .. } => *attempt,
-        StartAnswer::Ended(_) | StartAnswer::Exhausted(_) => panic!("not run: {answer:?}"),
+        StartAnswer::Ended(_) | StartAnswer::Exhausted(_) | StartAnswer::Later(_) => {
+            panic!("not run: {answer:?}")
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod logs;
 mod outages;
 mod presence;
 mod pulling;
+mod retries;
 mod stage;
 mod timers;
 mod waiting;

@@ -23,7 +23,7 @@ pub(crate) const RETENTION: Duration = Duration::from_hours(1);
 /// A lease no test outlives.
 pub(crate) const LONG_LEASE: Duration = Duration::from_mins(1);
 /// The most attempts, where a test does not care.
-const ATTEMPTS: u32 = 3;
+pub(crate) const ATTEMPTS: u32 = 3;
 
 /// Both servers.
 pub(crate) struct Stage {
@@ -190,6 +190,7 @@ impl Worker {
                 end
             }
             StartAnswer::Ended(end) | StartAnswer::Exhausted(end) => end,
+            StartAnswer::Later(next) => panic!("not run before {next:?}"),
         };
         delivery.lease.settle(job, &end, &self.events).await;
     }
@@ -250,6 +251,8 @@ pub(crate) fn job(tag: &str) -> Job {
         reply_to: None,
         created_us: now_us(),
         scheduled_us: None,
+        retry: None,
+        retries: 0,
         parent: None,
         root: None,
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::message::PublishMessage;
 use broker::names;
-use broker::permissions::GATEWAY;
+use broker::permissions::{GATEWAY, PROVISION};
 use bytes::Bytes;
 use job_queue::{
     CancelAnswer, Job, JobState, Mover, Outcome, Place, PublishError, Publisher, StartAnswer, now_us,
@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 use crate::stage::{Gateway, Stage, Worker, eve, job, soon};
 
 /// One of the processes that move jobs whose time has come; it stops when this is dropped.
-struct Moving(CancellationToken);
+pub(crate) struct Moving(CancellationToken);
 
 impl Moving {
-    async fn start(stage: &Stage) -> Self {
+    pub(crate) async fn start(stage: &Stage) -> Self {
         let broker = stage.nats.broker(GATEWAY).await;
         let mover = Mover::open(broker.clone(), Publisher::new(broker)).await.expect("the client is open");
         let stop = CancellationToken::new();
@@ -57,7 +57,7 @@ async fn place(gateway: &Gateway, job: &Job) -> Option<Place> {
 }
 
 /// Nothing is left of any timer, and no job.
-async fn all_gone(gateway: &Gateway) {
+pub(crate) async fn all_gone(gateway: &Gateway) {
     for stream in [names::TIMERS_STREAM, names::JOBS_STREAM] {
         let gone = async {
             loop {
@@ -251,6 +251,24 @@ async fn a_timer_of_one_job_does_not_make_another() {
     sent.await.unwrap().await.unwrap();
     all_gone(&gateway).await;
     assert!(!gateway.holds(&other).await && !gateway.holds(&forged).await);
+}
+
+/// A mover has come to a timer, and could not move it.
+pub(crate) async fn tried_to_move(stage: &Stage) {
+    let broker = stage.nats.broker(PROVISION).await;
+    let subject = format!("$JS.API.CONSUMER.INFO.{}.{}", names::TIMERS_STREAM, names::FIRE_CONSUMER);
+    let tried = async {
+        loop {
+            let answer =
+                broker.client().request(subject.clone(), "".into()).await.expect("nats-server answers");
+            let info: serde_json::Value = serde_json::from_slice(&answer.payload).expect("JSON");
+            if info["num_redelivered"].as_u64() > Some(0) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    within("a move that was tried", tried).await;
 }
 
 fn subject(job: &Job) -> String {

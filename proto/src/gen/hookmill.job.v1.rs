@@ -38,6 +38,12 @@ pub struct Job {
     /// When it is to start, where it is not to start at once; 0: at once.
     #[prost(int64, tag = "17")]
     pub scheduled_for_us: i64,
+    /// The policy of this call, as JSON; empty: the script's own.
+    #[prost(string, tag = "18")]
+    pub retry: ::prost::alloc::string::String,
+    /// How many tries of it have failed before this message was made.
+    #[prost(uint32, tag = "19")]
+    pub retries: u32,
     /// The script's arguments: a JSON object, byte for byte as received.
     #[prost(oneof = "job::Args", tags = "6, 7")]
     pub args: ::core::option::Option<job::Args>,

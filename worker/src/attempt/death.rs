@@ -7,6 +7,7 @@ use job_queue::{
 };
 
 use super::Arrived;
+use crate::execute::JobError;
 use crate::serve::Worker;
 
 /// Of a log, what a letter has of its end, in UTF-16 units.
@@ -34,7 +35,7 @@ pub(super) async fn exhausted(
     };
     let letter = DeadLetter {
         reason: DeathReason::WorkerLost,
-        message: message_of(end),
+        message: JobError::message_of(&end.result),
         attempts,
         died_us: now_us(),
         last_log,
@@ -50,12 +51,6 @@ async fn last_words(worker: &Worker, job: &Job) -> Result<(u32, String), StoreEr
     let (attempts, log_len) = record.map_or((0, 0), |record| (record.attempt, record.log_len));
     let last_log = worker.records.log_tail(&job.workspace, job.id, log_len, LAST_LOG).await?;
     Ok((attempts, last_log))
-}
-
-/// The error's own words.
-fn message_of(end: &End) -> String {
-    let result: serde_json::Value = serde_json::from_slice(&end.result).unwrap_or_default();
-    result["error"]["message"].as_str().unwrap_or_default().to_owned()
 }
 
 /// A job whose envelope cannot be read: its message goes when its letter was taken.

@@ -47,6 +47,12 @@ impl JobError {
         Self::new("WorkerError", format!("{what}: {error}"))
     }
 
+    /// What an error result says; empty where it is none.
+    pub(crate) fn message_of(result: &[u8]) -> String {
+        let result: serde_json::Value = serde_json::from_slice(result).unwrap_or_default();
+        result["error"]["message"].as_str().unwrap_or_default().to_owned()
+    }
+
     /// `{"error":{…}}`, with each text within its bound.
     pub fn to_json(&self) -> Bytes {
         let error = Self {
