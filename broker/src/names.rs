@@ -59,16 +59,53 @@ pub fn timer_anywhere(workspace: &str, job: &str) -> String {
     format!("*.{SHARD}.job.{workspace}.{job}")
 }
 
+/// The timer of a schedule's next tick; both already tokens.
+pub fn schedule_timer(workspace: &str, schedule: &str) -> String {
+    format!("timer.{SHARD}.cron.{workspace}.{schedule}")
+}
+
+/// Where the timer of a schedule's next tick fires to.
+pub fn schedule_fire(workspace: &str, schedule: &str) -> String {
+    format!("fire.{SHARD}.cron.{workspace}.{schedule}")
+}
+
+/// The timer of a schedule's next tick, fired or not.
+pub fn schedule_anywhere(workspace: &str, schedule: &str) -> String {
+    format!("*.{SHARD}.cron.{workspace}.{schedule}")
+}
+
 /// Every timer that has fired.
 pub fn fires() -> String {
     format!("fire.{SHARD}.>")
 }
 
-/// The tokens of workspace and job in the subject of a job's timer that has fired.
-pub fn fired_job(subject: &str) -> Option<(&str, &str)> {
+/// What the subject of a timer that has fired says it is of, both as tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fired<'a> {
+    /// A job.
+    Job {
+        /// Its workspace.
+        workspace: &'a str,
+        /// Its id.
+        id: &'a str,
+    },
+    /// A schedule's next tick.
+    Schedule {
+        /// Its workspace.
+        workspace: &'a str,
+        /// Its path.
+        path: &'a str,
+    },
+}
+
+/// What a timer that has fired is of; none if this is no such subject.
+pub fn fired(subject: &str) -> Option<Fired<'_>> {
     let tokens: Vec<&str> = subject.split('.').collect();
-    let ["fire", SHARD, "job", workspace, job] = tokens[..] else { return None };
-    Some((workspace, job))
+    match tokens[..] {
+        ["fire", SHARD, "job", workspace, id] => Some(Fired::Job { workspace, id }),
+        ["fire", SHARD, "cron", workspace, path] => Some(Fired::Schedule { workspace, path }),
+        _ => None,
+    }
 }
 
 /// The dead letter of one job; `workspace` already a token.

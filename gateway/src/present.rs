@@ -69,6 +69,8 @@ pub(crate) struct Common {
     mem_peak: Option<u64>,
     trigger_kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    schedule_path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     worker: Option<String>,
     /// Ours: how strongly its worker confines it: `process`, `landlock` or `namespaces`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -179,7 +181,8 @@ fn common(job: &Job, record: Option<&Record>, details: Details) -> Common {
         visible_to_owner: true,
         tag: job.tag.to_string(),
         mem_peak: record.and_then(|record| record.mem_kib),
-        trigger_kind: "webhook",
+        trigger_kind: if job.schedule.is_some() { "schedule" } else { "webhook" },
+        schedule_path: job.schedule.as_ref().map(ToString::to_string),
         worker: record.and_then(|record| record.worker.as_ref()).map(ToString::to_string),
         isolation: record.and_then(|record| record.isolation.clone()),
         is_retry: record.filter(|record| record.retries > 0).map(|_| true),

@@ -97,7 +97,8 @@ async fn assemble(config: Config, housekeeping: &Housekeeping<'_>) -> anyhow::Re
 
 /// Every gateway moves jobs whose time has come, until it drains.
 async fn move_due_jobs(broker: &Broker, publisher: &Publisher, process: &Process) -> anyhow::Result<()> {
-    let mover = Mover::open(broker.clone(), publisher.clone()).await?;
+    let (ticks, _fired) = tokio::sync::mpsc::unbounded_channel();
+    let mover = Mover::open(broker.clone(), publisher.clone(), ticks).await?;
     let drain = process.shutdown.drain_token().clone();
     process.spawn_essential("timers", async move {
         mover.run(drain.clone()).await;

@@ -249,6 +249,7 @@ fn job(app: &App, caller: &Caller, runnable: Runnable, id: JobId, params: &RunPa
         scheduled_us: params.scheduled_us.filter(|_| !wait),
         retry: params.retry.clone(),
         retries: 0,
+        schedule: None,
         parent: params.parent_job,
         root: params.root_job,
     }

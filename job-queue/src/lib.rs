@@ -22,8 +22,8 @@ pub use store::{
     RetryRequest, StartAnswer, StartRequest, StoreError, WorkerRow,
 };
 pub use stream::{
-    ArgsError, ArgsStore, DeadLetter, DeadLetters, DeadPage, DeathReason, Delivery, Finder, KeptLetter,
-    Lease, LeaseError, Mover, PROVISION_DEFAULT_MAX_BYTES, Place, PublishError, Publisher, Puller,
-    PullerConfig, QueuedJob, Slot, Slots, StreamError, provision,
+    ArgsError, ArgsStore, DeadLetter, DeadLetters, DeadPage, DeathReason, Delivery, Finder, FiredTick,
+    KeptLetter, Lease, LeaseError, Mover, PROVISION_DEFAULT_MAX_BYTES, Place, PublishError, Publisher,
+    Puller, PullerConfig, QueuedJob, Slot, Slots, StreamError, Tick, Ticks, provision,
 };
 pub use subjects::{Completions, Control, EventKind, EventWatch, Events, TooManyWaiters, Waited, Waiter};

@@ -47,6 +47,8 @@ pub struct Job {
     pub retry: Option<RetryPolicy>,
     /// How many tries of it have failed before this message was made.
     pub retries: u32,
+    /// The schedule it is a tick of.
+    pub schedule: Option<ScriptPath>,
     /// The job that called it.
     pub parent: Option<JobId>,
     /// The root of the tree it belongs to.
@@ -188,6 +190,7 @@ impl Job {
             scheduled_for_us: self.scheduled_us.unwrap_or_default(),
             retry: self.retry.as_ref().map(retry_json).unwrap_or_default(),
             retries: self.retries,
+            schedule_path: self.schedule.as_ref().map(ToString::to_string).unwrap_or_default(),
             parent_job: self.parent.map(|id| id.to_string()).unwrap_or_default(),
             root_job: self.root.map(|id| id.to_string()).unwrap_or_default(),
         }
@@ -236,6 +239,7 @@ impl Job {
             scheduled_us: Some(wire.scheduled_for_us).filter(|at| *at != 0),
             retry: retry(&wire.retry)?,
             retries: wire.retries,
+            schedule: optional("schedule_path", &wire.schedule_path)?,
             parent: optional("parent_job", &wire.parent_job)?,
             root: optional("root_job", &wire.root_job)?,
         })
@@ -305,6 +309,7 @@ mod tests {
             scheduled_us: Some(now_us() + 1),
             retry: RetryPolicy::parse(r#"{"constant":{"attempts":1,"seconds":2}}"#).unwrap(),
             retries: 3,
+            schedule: Some("f/demo/nightly".parse().unwrap()),
             parent: None,
             root: Some(JobId::random()),
         }

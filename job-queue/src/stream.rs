@@ -12,10 +12,11 @@ mod publish;
 mod pull;
 mod requests;
 mod slots;
+mod tick;
 mod timer;
 
-use async_nats::HeaderMap;
 use async_nats::jetstream::response::Response;
+use async_nats::{HeaderMap, Message, StatusCode};
 use broker::{Broker, names};
 use proto::{JobId, Tag, WorkspaceId};
 
@@ -28,6 +29,7 @@ pub use provision::{PROVISION_DEFAULT_MAX_BYTES, provision};
 pub use publish::{PublishError, Publisher};
 pub use pull::{Puller, PullerConfig};
 pub use slots::{Slot, Slots};
+pub use tick::{FiredTick, Tick, Ticks};
 
 /// NATS could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +67,25 @@ async fn delete(broker: &Broker, stream: &str, sequence: u64) -> Result<(), Stre
         Response::Err { error } if error.to_string().starts_with(NOTHING_THERE) => Ok(()),
         Response::Err { error } => Err(StreamError::new(error)),
     }
+}
+
+/// Reads one message, if there is one.
+async fn direct_get(
+    broker: &Broker,
+    stream: &str,
+    ask: &serde_json::Value,
+) -> Result<Option<Message>, StreamError> {
+    let asked = broker.client().request(direct_get_subject(stream), ask.to_string().into());
+    let answer = asked.await.map_err(StreamError::new)?;
+    match answer.status {
+        Some(StatusCode::NOT_FOUND) => Ok(None),
+        Some(other) => Err(StreamError::new(format!("direct get answered {other}"))),
+        None => Ok(Some(answer)),
+    }
+}
+
+fn direct_get_subject(stream: &str) -> String {
+    format!("$JS.API.DIRECT.GET.{stream}")
 }
 
 /// Where a message that was read directly lies in its stream.

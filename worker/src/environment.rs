@@ -3,7 +3,7 @@
 
 use catalog::Script;
 use job_queue::Job;
-use proto::InstanceId;
+use proto::{InstanceId, ScriptPath};
 
 /// What the worker adds to a job's own facts.
 pub(crate) struct Platform<'a> {
@@ -31,7 +31,7 @@ pub(crate) fn of(job: &Job, script: &Script, token: &str, platform: &Platform<'_
         ("WM_ROOT_FLOW_JOB_ID", &root),
         ("WM_FLOW_PATH", ""),
         ("WM_FLOW_STEP_ID", ""),
-        ("WM_SCHEDULE_PATH", ""),
+        ("WM_SCHEDULE_PATH", job.schedule.as_ref().map_or("", ScriptPath::as_str)),
         ("WM_PERMISSIONED_AS", &job.caller.permissioned_as),
         ("WM_STATE_PATH", &state),
         ("WM_STATE_PATH_NEW", &state),

@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::publish::{PublishError, in_time, refused};
-use super::{StreamError, delete, headers_subject, sequence};
+use super::{StreamError, delete, direct_get, direct_get_subject, headers_subject, sequence};
 use crate::model::Job;
 
 pub use proto::job::DeathReason;
@@ -162,7 +162,11 @@ impl DeadLetters {
         });
         let inbox = self.0.client().new_inbox();
         let mut answers = self.0.client().subscribe(inbox.clone()).await.map_err(StreamError::new)?;
-        let asked = self.0.client().publish_with_reply(direct_get(), inbox, ask.to_string().into());
+        let asked = self.0.client().publish_with_reply(
+            direct_get_subject(names::DEAD_STREAM),
+            inbox,
+            ask.to_string().into(),
+        );
         asked.await.map_err(StreamError::new)?;
         let mut page = DeadPage::default();
         loop {
@@ -186,13 +190,8 @@ impl DeadLetters {
     /// NATS is away.
     pub async fn find(&self, workspace: &WorkspaceId, id: JobId) -> Result<Option<KeptLetter>, StreamError> {
         let ask = json!({"last_by_subj": names::dead(&workspace.token(), &id.to_string())});
-        let asked = self.0.client().request(direct_get(), ask.to_string().into());
-        let answer = asked.await.map_err(StreamError::new)?;
-        match answer.status.map(|status| status.as_u16()) {
-            Some(404) => Ok(None),
-            Some(other) => Err(StreamError::new(format!("direct get answered {other}"))),
-            None => Ok(read(&answer)),
-        }
+        let found = direct_get(&self.0, names::DEAD_STREAM, &ask).await?;
+        Ok(found.as_ref().and_then(read))
     }
 
     /// Removes this letter, not one that the same job may have got since; it is gone afterwards, whoever removed it.
@@ -202,10 +201,6 @@ impl DeadLetters {
     pub async fn discard(&self, letter: &KeptLetter) -> Result<(), StreamError> {
         delete(&self.0, names::DEAD_STREAM, letter.sequence).await
     }
-}
-
-fn direct_get() -> String {
-    format!("$JS.API.DIRECT.GET.{}", names::DEAD_STREAM)
 }
 
 /// What names no job is passed over; what this version cannot read is shown as that.

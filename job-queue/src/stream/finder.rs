@@ -1,11 +1,11 @@
 //! Finding a queued job by its id: its subject ends in it, whatever tag it waits under and whether it is due.
 
-use async_nats::{Message, StatusCode};
+use async_nats::Message;
 use broker::{Broker, names};
 use proto::{JobId, WorkspaceId};
 use serde_json::json;
 
-use super::{StreamError, delete, headers_subject, sequence};
+use super::{StreamError, delete, direct_get, headers_subject, sequence};
 use crate::model::Job;
 
 /// A job as the stream holds it.
@@ -57,14 +57,8 @@ impl Finder {
     }
 
     async fn last(&self, stream: &str, filter: &str) -> Result<Option<QueuedJob>, StreamError> {
-        let ask = json!({"last_by_subj": filter}).to_string();
-        let subject = format!("$JS.API.DIRECT.GET.{stream}");
-        let answer = self.0.client().request(subject, ask.into()).await.map_err(StreamError::new)?;
-        match answer.status {
-            Some(StatusCode::NOT_FOUND) => Ok(None),
-            Some(other) => Err(StreamError::new(format!("direct get answered {other}"))),
-            None => Ok(read(&answer)),
-        }
+        let found = direct_get(&self.0, stream, &json!({"last_by_subj": filter})).await?;
+        Ok(found.as_ref().and_then(read))
     }
 
     /// Removes the message of a job that has ended without having been pulled.

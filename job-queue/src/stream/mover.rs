@@ -4,14 +4,18 @@
 use std::time::Duration;
 
 use async_nats::Message;
-use broker::{Broker, names};
+use broker::Broker;
+use broker::names::{self, Fired};
 use proto::{JobId, WorkspaceId};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::intake::{Intake, Pulled, Source};
-use super::{Finder, JOB_SUBJECT, Lease, Place, PublishError, Publisher, Slots, StreamError};
+use super::{
+    Finder, FiredTick, JOB_SUBJECT, Lease, Place, PublishError, Publisher, Slots, StreamError, Tick,
+};
 use crate::model::Job;
 
 /// Moves at once.
@@ -24,7 +28,7 @@ const LEASE: Duration = Duration::from_secs(15);
 const LATER: Duration = Duration::from_secs(2);
 const SOON: Duration = Duration::from_millis(200);
 
-/// Moves jobs whose timers have fired.
+/// Moves jobs whose timers have fired, and hands the ticks of schedules on.
 pub struct Mover {
     intake: Intake,
     moves: Moves,
@@ -34,20 +38,25 @@ pub struct Mover {
 struct Moves {
     publisher: Publisher,
     finder: Finder,
+    ticks: mpsc::UnboundedSender<FiredTick>,
 }
 
 impl Mover {
-    /// Subscribes its inbox.
+    /// Subscribes its inbox. Ticks of schedules go to `ticks`; at most as many as it has slots are there at once.
     ///
     /// # Errors
     /// The client is closed.
-    pub async fn open(broker: Broker, publisher: Publisher) -> Result<Self, StreamError> {
+    pub async fn open(
+        broker: Broker,
+        publisher: Publisher,
+        ticks: mpsc::UnboundedSender<FiredTick>,
+    ) -> Result<Self, StreamError> {
         let source = Source {
             stream: names::TIMERS_STREAM,
             consumer: names::FIRE_CONSUMER.to_owned(),
             filter: names::fires(),
         };
-        let moves = Moves { publisher, finder: Finder::new(broker.clone()) };
+        let moves = Moves { publisher, finder: Finder::new(broker.clone()), ticks };
         let intake = Intake::open(broker, vec![source], LEASE, Slots::new(SLOTS)).await?;
         Ok(Self { intake, moves })
     }
@@ -67,6 +76,21 @@ impl Mover {
 
 impl Moves {
     async fn work_off(&self, pulled: Pulled) {
+        match names::fired(&pulled.message.subject) {
+            Some(Fired::Schedule { .. }) => self.hand_on(pulled),
+            _ => self.work_off_job(pulled).await,
+        }
+    }
+
+    /// A tick is its receiver's to settle; one of another schedule than its subject says is none.
+    fn hand_on(&self, pulled: Pulled) {
+        let Pulled { message, lease, slot, .. } = pulled;
+        let tick = Tick::decode(&message.payload).filter(|tick| tick.is_at(&message.subject));
+        // without its receiver it comes again
+        let _ = self.ticks.send(FiredTick { tick, lease, slot });
+    }
+
+    async fn work_off_job(&self, pulled: Pulled) {
         let Pulled { message, lease, slot: _slot, delivered, sequence } = pulled;
         let Some(target) = target(&message) else {
             tracing::error!(nats.subject = %message.subject, "a timer that names no job of its own is dropped");
@@ -111,6 +135,6 @@ impl Moves {
 /// Where the job belongs, if that is a subject of the job that the timer is of: rights are given by subject.
 fn target(message: &Message) -> Option<String> {
     let target = message.headers.as_ref()?.get(JOB_SUBJECT)?.as_str();
-    let own = names::fired_job(&message.subject)?;
-    (names::job_of(target) == Some(own)).then(|| target.to_owned())
+    let Some(Fired::Job { workspace, id }) = names::fired(&message.subject) else { return None };
+    (names::job_of(target) == Some((workspace, id))).then(|| target.to_owned())
 }

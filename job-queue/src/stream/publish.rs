@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use super::timer::{self, Before};
+use super::timer::{self, Before, Timer};
 use super::{ArgsError, ArgsStore, Place, QueuedJob, subject};
 use crate::model::{Job, now_us};
 
@@ -103,7 +103,7 @@ impl Publisher {
     /// # Errors
     /// As [`Self::publish`].
     pub async fn put_aside(&self, job: &Job, deadline: Instant) -> Result<(), PublishError> {
-        in_time(deadline, timer::set(&self.broker, job, Before::Whatever)).await
+        in_time(deadline, timer::set(&self.broker, Timer::of(job), Before::Whatever)).await
     }
 
     /// Pulls a job forward whose timer has not fired; whether it was still there to be pulled. What waits elsewhere
@@ -115,7 +115,7 @@ impl Publisher {
         let Place::Timer(sequence) = queued.place else { return Ok(true) };
         let job = Job { scheduled_us: Some(now_us()), ..queued.job.clone() };
         // it replaces the timer, so that there is never a second message that could fire later
-        match in_time(deadline, timer::set(&self.broker, &job, Before::Message(sequence))).await {
+        match in_time(deadline, timer::set(&self.broker, Timer::of(&job), Before::Message(sequence))).await {
             Ok(()) => Ok(true),
             Err(PublishError::Duplicate) => Ok(false),
             Err(error) => Err(error),
@@ -144,7 +144,8 @@ impl Publisher {
     async fn send(&self, job: &mut Job, args: Bytes) -> Result<(), PublishError> {
         job.args = self.args.keep(&job.workspace, job.id, args).await.map_err(not_stored)?;
         let outcome = if job.due_us() > now_us() {
-            timer::set(&self.broker, job, Before::Nothing).await
+            let before = Before::Nothing { dedupe_id: Some(dedupe_id(job)) };
+            timer::set(&self.broker, Timer::of(job), before).await
         } else {
             let subject = subject(&job.tag, &job.workspace, job.id);
             self.put(subject, job.encode(), dedupe_id(job)).await

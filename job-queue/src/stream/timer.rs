@@ -1,40 +1,72 @@
-//! Timers: messages that the server itself publishes when they are due. Each job has at most one, as its subject holds
-//! one message; a schedule cannot leave its stream, so what has fired waits there for a [`super::Mover`].
+//! Timers: messages that the server itself publishes when they are due. A subject holds one at most, so that a job, or
+//! a schedule, has one; a schedule of the server's cannot leave its stream, so what has fired waits there for a
+//! [`super::Mover`].
 
 use async_nats::header::{NATS_SCHEDULE, NATS_SCHEDULE_TARGET};
 use async_nats::jetstream::context::{PublishError as JsError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use broker::{Broker, names};
+use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat};
 
-use super::publish::{PublishError, dedupe_id, refused};
+use super::publish::{PublishError, refused};
 use super::{JOB_SUBJECT, subject};
 use crate::model::Job;
 
 /// What a new timer finds at its subject.
 pub(super) enum Before {
-    /// Nothing: else the job has one already.
-    Nothing,
-    /// Whatever there is, it replaces it: a job that is tried again has no other timer that counts.
+    /// Nothing: else there is one already. An id for the stream's window of duplicates says the same of one that is
+    /// gone.
+    Nothing { dedupe_id: Option<String> },
+    /// Whatever there is, it replaces it: no other one counts.
     Whatever,
     /// The message of this sequence, which it replaces: else it has fired, or somebody else has replaced it.
     Message(u64),
 }
 
-/// Puts a job aside until it is due.
-pub(super) async fn set(broker: &Broker, job: &Job, before: Before) -> Result<(), PublishError> {
-    let (workspace, id) = (job.workspace.token(), job.id.to_string());
-    let message = PublishMessage::build()
-        .payload(job.encode())
-        .header(NATS_SCHEDULE, at(job.due_us()).as_str())
-        .header(NATS_SCHEDULE_TARGET, names::fire(&workspace, &id).as_str())
-        .header(JOB_SUBJECT, subject(&job.tag, &job.workspace, job.id).as_str());
+/// A message and when it is due.
+pub(super) struct Timer {
+    /// Its subject.
+    pub(super) subject: String,
+    /// The subject it has when it has fired.
+    pub(super) target: String,
+    /// Unix microseconds.
+    pub(super) due_us: i64,
+    pub(super) payload: Bytes,
+    /// Where the job it holds belongs then.
+    pub(super) job_subject: Option<String>,
+}
+
+impl Timer {
+    /// A job until it is due.
+    pub(super) fn of(job: &Job) -> Self {
+        let (workspace, id) = (job.workspace.token(), job.id.to_string());
+        Self {
+            subject: names::timer(&workspace, &id),
+            target: names::fire(&workspace, &id),
+            due_us: job.due_us(),
+            payload: job.encode(),
+            job_subject: Some(subject(&job.tag, &job.workspace, job.id)),
+        }
+    }
+}
+
+/// Sets a timer and waits for the stream's word that it has it.
+pub(super) async fn set(broker: &Broker, timer: Timer, before: Before) -> Result<(), PublishError> {
+    let mut message = PublishMessage::build()
+        .payload(timer.payload)
+        .header(NATS_SCHEDULE, at(timer.due_us).as_str())
+        .header(NATS_SCHEDULE_TARGET, timer.target.as_str());
+    if let Some(job_subject) = timer.job_subject {
+        message = message.header(JOB_SUBJECT, job_subject.as_str());
+    }
     let message = match before {
-        Before::Nothing => message.expected_last_subject_sequence(0).message_id(dedupe_id(job)),
+        Before::Nothing { dedupe_id: None } => message.expected_last_subject_sequence(0),
+        Before::Nothing { dedupe_id: Some(id) } => message.expected_last_subject_sequence(0).message_id(id),
         Before::Whatever => message,
         Before::Message(sequence) => message.expected_last_subject_sequence(sequence),
     };
-    let sent = broker.jetstream().send_publish(names::timer(&workspace, &id), message).await;
+    let sent = broker.jetstream().send_publish(timer.subject, message).await;
     let ack = sent.map_err(not_set)?.await.map_err(not_set)?;
     if ack.duplicate { Err(PublishError::Duplicate) } else { Ok(()) }
 }

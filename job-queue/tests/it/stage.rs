@@ -253,6 +253,7 @@ pub(crate) fn job(tag: &str) -> Job {
         scheduled_us: None,
         retry: None,
         retries: 0,
+        schedule: None,
         parent: None,
         root: None,
     }

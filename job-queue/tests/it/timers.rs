@@ -20,7 +20,9 @@ pub(crate) struct Moving(CancellationToken);
 impl Moving {
     pub(crate) async fn start(stage: &Stage) -> Self {
         let broker = stage.nats.broker(GATEWAY).await;
-        let mover = Mover::open(broker.clone(), Publisher::new(broker)).await.expect("the client is open");
+        let (ticks, _none) = tokio::sync::mpsc::unbounded_channel();
+        let mover = Mover::open(broker.clone(), Publisher::new(broker), ticks).await;
+        let mover = mover.expect("the client is open");
         let stop = CancellationToken::new();
         tokio::spawn(mover.run(stop.clone()));
         Self(stop)

@@ -44,6 +44,9 @@ pub struct Job {
     /// How many tries of it have failed before this message was made.
     #[prost(uint32, tag = "19")]
     pub retries: u32,
+    /// The schedule it is a tick of; empty: of none.
+    #[prost(string, tag = "20")]
+    pub schedule_path: ::prost::alloc::string::String,
     /// The script's arguments: a JSON object, byte for byte as received.
     #[prost(oneof = "job::Args", tags = "6, 7")]
     pub args: ::core::option::Option<job::Args>,
@@ -68,6 +71,26 @@ pub struct Runnable {
     pub hash: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub language: ::prost::alloc::string::String,
+}
+/// The next tick of a schedule, the payload of its timer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Tick {
+    /// 1 today; a reader refuses a version it does not know.
+    #[prost(uint32, tag = "1")]
+    pub schema_version: u32,
+    #[prost(string, tag = "2")]
+    pub workspace: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub path: ::prost::alloc::string::String,
+    /// The writing of the schedule that it belongs to: a later one has timers of its own.
+    #[prost(string, tag = "4")]
+    pub generation: ::prost::alloc::string::String,
+    /// When it is due, Unix microseconds.
+    #[prost(int64, tag = "5")]
+    pub due_us: i64,
+    /// The tick before it of which there is a job; 0: none.
+    #[prost(int64, tag = "6")]
+    pub last_us: i64,
 }
 /// Arguments too large for the stream, in the object store.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
