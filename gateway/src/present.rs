@@ -115,7 +115,7 @@ pub(crate) fn record(record: &Record, details: Details) -> ShownJob {
 pub(crate) fn queued(job: &Job, record: Option<&Record>, details: Details) -> ShownJob {
     let running = record.is_some_and(|record| record.state == JobState::Running);
     let waiting_for = details.waiting_for.clone();
-    let scheduled_for = timestamp(job.created_us);
+    let scheduled_for = timestamp(job.due_us());
     let common = common(job, record, details);
     ShownJob::Queued(Box::new(QueuedJob { r#type: "QueuedJob", common, running, scheduled_for, waiting_for }))
 }

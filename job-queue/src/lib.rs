@@ -16,8 +16,9 @@ pub use model::{
     canceled_result, error_result, now_us,
 };
 pub use store::{
-    CancelAnswer, EndAnswer, EndRequest, Filter, LogChunk, LogSlice, Page, PageCursor, Presence, QueuedRows,
-    Records, RedisConfig, Renewal, Reservation, Reserved, StartAnswer, StartRequest, StoreError, WorkerRow,
+    CancelAnswer, EndAnswer, EndRequest, Filter, LogChunk, LogSlice, Order, Page, PageCursor, Presence,
+    QueueCursor, QueueFilter, QueuePage, QueuePart, QueueQuery, QueuedRows, Records, RedisConfig, Renewal,
+    Reservation, Reserved, StartAnswer, StartRequest, StoreError, Term, TermField, WorkerRow,
 };
 pub use stream::{
     ArgsError, ArgsStore, DeadLetter, DeadLetters, DeadPage, DeathReason, Delivery, Finder, KeptLetter,

@@ -120,6 +120,11 @@ pub enum InvalidEnvelope {
 }
 
 impl Job {
+    /// Unix microseconds from which on it may run: its place among the queued jobs.
+    pub fn due_us(&self) -> i64 {
+        self.created_us
+    }
+
     /// The envelope as published.
     pub fn encode(&self) -> Bytes {
         self.wire(true).encode_to_vec().into()

@@ -1,5 +1,5 @@
 -- Shared by every script that changes a record. KEYS, in this order everywhere:
--- 1 record, 2 runs, 3 runs of the path, 4 running, 5 result, 6 log, 7 arguments
+-- 1 record, 2 runs, 3 runs of the path, 4 running, 5 result, 6 log, 7 arguments, 8 queued
 local function terminal(state)
   return state == 'success' or state == 'failure' or state == 'canceled'
 end
@@ -21,6 +21,7 @@ local function finish(id, state, result, ended_us, retention_s, ...)
   redis.call('EXPIRE', KEYS[6], retention_s)
   redis.call('EXPIRE', KEYS[7], retention_s)
   redis.call('ZREM', KEYS[4], id)
+  redis.call('ZREM', KEYS[8], id)
 end
 
 -- Makes a job a row of the listings. An index of a path that nobody trims goes by itself, one day.

@@ -27,4 +27,5 @@ local log_len = append_log(got[4], ARGV[9], ARGV[10])
 redis.call('HSET', KEYS[1], 'state', 'running', 'nonce', ARGV[2], 'worker', ARGV[3], 'isolation', ARGV[13], 'started_us', ARGV[4],
   'attempt', attempt, 'envelope', ARGV[5], 'created_us', ARGV[6], 'log_len', log_len)
 redis.call('ZADD', KEYS[4], ARGV[4], ARGV[1])
+redis.call('ZREM', KEYS[8], ARGV[1])
 return {'run', attempt, log_len, got[5] or ''}

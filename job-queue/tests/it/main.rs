@@ -11,5 +11,6 @@ mod logs;
 mod outages;
 mod presence;
 mod pulling;
+mod queue;
 mod stage;
 mod waiting;
