@@ -5,7 +5,7 @@ use axum::routing::{delete, get, post};
 
 use crate::app::App;
 use crate::routes::{
-    cancel, dead_letters, instance, jobs, list, run, scripts, tokens, updates, users, workspaces,
+    cancel, dead_letters, instance, jobs, list, queue, run, scripts, tokens, updates, users, workspaces,
 };
 
 /// The API.
@@ -49,6 +49,11 @@ fn inspection() -> Router<App> {
         .route("/jobs_u/completed/get_result_maybe/{id}", get(jobs::result_maybe))
         .route("/jobs_u/queue/cancel/{id}", post(cancel::cancel))
         .route("/jobs/list", get(list::jobs))
+        .route("/jobs/queue/list", get(queue::list))
+        .route("/jobs/queue/list_filtered_uuids", get(queue::uuids))
+        .route("/jobs/queue/count", get(queue::count))
+        .route("/jobs/queue/position/{scheduled_for}", get(queue::position))
+        .route("/jobs/queue/scheduled_for/{id}", get(queue::scheduled_for))
         .route("/dead_letters/list", get(dead_letters::list))
         .route("/dead_letters/get/{id}", get(dead_letters::get))
         .route("/dead_letters/replay", post(dead_letters::replay_many))
