@@ -4,7 +4,8 @@ use serde_json::Value;
 use utoipa::OpenApi;
 
 use crate::routes::{
-    cancel, dead_letters, instance, jobs, list, run, run_now, scripts, tokens, updates, users, workspaces,
+    cancel, dead_letters, instance, jobs, list, queue, run, run_now, scripts, tokens, updates, users,
+    workspaces,
 };
 
 #[derive(OpenApi)]
@@ -16,6 +17,7 @@ use crate::routes::{
         run::by_path, run::by_hash, run::wait_by_path, run::wait_by_hash,
         jobs::get, jobs::completed, jobs::result, jobs::result_maybe, jobs::logs, jobs::args, updates::get,
         cancel::cancel, run_now::run_now, list::jobs,
+        queue::list, queue::uuids, queue::count, queue::position, queue::scheduled_for,
         dead_letters::list, dead_letters::get, dead_letters::replay, dead_letters::discard,
         dead_letters::replay_many, dead_letters::discard_many,
         scripts::create, scripts::by_path, scripts::by_hash,

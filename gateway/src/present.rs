@@ -129,7 +129,7 @@ pub(crate) fn record(record: &Record, details: Details) -> ShownJob {
 pub(crate) fn queued(job: &Job, record: Option<&Record>, details: Details) -> ShownJob {
     let running = record.is_some_and(|record| record.state == JobState::Running);
     let waiting_for = details.waiting_for.clone();
-    let due_us = record.and_then(|record| record.due_us).unwrap_or_else(|| job.due_us());
+    let due_us = record.and_then(|record| record.next_try_us).unwrap_or_else(|| job.due_us());
     let scheduled_for = timestamp(due_us);
     let common = common(job, record, details);
     ShownJob::Queued(Box::new(QueuedJob { r#type: "QueuedJob", common, running, scheduled_for, waiting_for }))

@@ -5,7 +5,8 @@ use axum::routing::{delete, get, post};
 
 use crate::app::App;
 use crate::routes::{
-    cancel, dead_letters, instance, jobs, list, run, run_now, scripts, tokens, updates, users, workspaces,
+    cancel, dead_letters, instance, jobs, list, queue, run, run_now, scripts, tokens, updates, users,
+    workspaces,
 };
 
 /// The API.
@@ -50,6 +51,11 @@ fn inspection() -> Router<App> {
         .route("/jobs_u/queue/cancel/{id}", post(cancel::cancel))
         .route("/jobs/queue/run_now/{id}", post(run_now::run_now))
         .route("/jobs/list", get(list::jobs))
+        .route("/jobs/queue/list", get(queue::list))
+        .route("/jobs/queue/list_filtered_uuids", get(queue::uuids))
+        .route("/jobs/queue/count", get(queue::count))
+        .route("/jobs/queue/position/{scheduled_for}", get(queue::position))
+        .route("/jobs/queue/scheduled_for/{id}", get(queue::scheduled_for))
         .route("/dead_letters/list", get(dead_letters::list))
         .route("/dead_letters/get/{id}", get(dead_letters::get))
         .route("/dead_letters/replay", post(dead_letters::replay_many))

@@ -5,6 +5,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod instance;
 pub(crate) mod jobs;
 pub(crate) mod list;
+pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod run_now;
 pub(crate) mod scripts;

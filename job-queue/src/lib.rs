@@ -17,9 +17,10 @@ pub use model::{
     canceled_result, error_result, now_us,
 };
 pub use store::{
-    CancelAnswer, EndAnswer, EndRequest, Filter, LogChunk, LogSlice, NextTry, Page, PageCursor, Passed,
-    PastAttempt, Presence, QueuedRows, Records, RedisConfig, Renewal, Reservation, Reserved, RetryAnswer,
-    RetryRequest, StartAnswer, StartRequest, StoreError, WorkerRow,
+    CancelAnswer, EndAnswer, EndRequest, Filter, LogChunk, LogSlice, NextTry, Order, Page, PageCursor,
+    Passed, PastAttempt, Presence, QueueCursor, QueueFilter, QueuePage, QueuePart, QueueQuery, QueuedRows,
+    Records, RedisConfig, Renewal, Reservation, Reserved, RetryAnswer, RetryRequest, StartAnswer,
+    StartRequest, StoreError, Term, TermField, WorkerRow,
 };
 pub use stream::{
     ArgsError, ArgsStore, DeadLetter, DeadLetters, DeadPage, DeathReason, Delivery, Finder, FiredTick,

@@ -150,7 +150,7 @@ impl Job {
         Self::from_wire(wire)
     }
 
-    /// Unix microseconds of when it may start.
+    /// Unix microseconds from which on it may run: its place among the queued jobs.
     pub fn due_us(&self) -> i64 {
         self.scheduled_us.unwrap_or(self.created_us)
     }

@@ -8,9 +8,11 @@ mod keys;
 mod listing;
 mod logs;
 mod presence;
+mod queue;
 mod queued;
 mod read;
 mod reservation;
+mod rows;
 mod write;
 
 use std::time::Duration;
@@ -19,11 +21,13 @@ use redis::{FromRedisValue, Script, ScriptInvocation};
 
 pub use attempts::{NextTry, Passed, PastAttempt, RetryAnswer, RetryRequest};
 pub use connection::{RedisConfig, StoreError};
-pub use listing::{Filter, Page, PageCursor};
+pub use listing::{Filter, Page};
 pub use logs::{LogChunk, LogSlice};
 pub use presence::{Presence, WorkerRow};
+pub use queue::{QueueCursor, QueueFilter, QueuePage, QueuePart, QueueQuery, Term, TermField};
 pub use queued::QueuedRows;
 pub use reservation::{Reservation, Reserved};
+pub use rows::{Order, PageCursor};
 pub use write::{CancelAnswer, EndAnswer, EndRequest, Renewal, StartAnswer, StartRequest};
 
 use connection::Connection;

@@ -14,12 +14,12 @@ use crate::error::{ApiError, ApiResult};
 use crate::present::{self, Details, ShownJob};
 
 /// Rows of a page where the caller does not say.
-const PER_PAGE: usize = 30;
+pub(super) const PER_PAGE: usize = 30;
 /// The most a caller may ask for.
 const MOST: usize = 1000;
 
 /// Filters of the contract that are not built yet: ignoring one would show wrong rows.
-const NOT_BUILT: [&str; 33] = [
+const NOT_BUILT: [&str; 34] = [
     "created_by",
     "label",
     "worker",
@@ -43,6 +43,7 @@ const NOT_BUILT: [&str; 33] = [
     "tag",
     "allow_wildcards",
     "trigger_kind",
+    "trigger_path",
     "is_skipped",
     "resolved",
     "is_flow_step",
@@ -68,7 +69,7 @@ pub(crate) async fn jobs(
 ) -> ApiResult<Response> {
     caller.may(Action::ListJobs)?;
     let query = query.as_deref();
-    refuse_unbuilt(query)?;
+    refuse_unbuilt(query, &[])?;
     let per_page = number(query, "per_page")?.unwrap_or(PER_PAGE).clamp(1, MOST);
     // page 0 is the first page, too
     let page: usize = number(query, "page")?.unwrap_or(1).max(1);
@@ -85,28 +86,35 @@ pub(crate) async fn jobs(
     Ok(([("x-next-cursor", next)], Json(rows)).into_response())
 }
 
-fn row(record: &job_queue::Record) -> ShownJob {
+pub(super) fn row(record: &job_queue::Record) -> ShownJob {
     present::record(record, Details::default())
 }
 
 /// Jobs the caller may not read are not listed.
-fn visible(caller: &Caller, record: &job_queue::Record) -> bool {
+pub(super) fn visible(caller: &Caller, record: &job_queue::Record) -> bool {
     let job = &record.job;
     caller.may(Action::ReadJob(JobOwner { path: &job.path, email: &job.caller.email })).is_ok()
 }
 
 fn filter(query: Option<&str>) -> ApiResult<Filter> {
     let path = value(query, "script_path_exact").map(|text| text.parse::<ScriptPath>()).transpose()?;
-    let running = value(query, "running").map(|text| match text.as_str() {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        other => Err(ApiError::bad_request(format!("running: `{other}` is not true or false"))),
-    });
-    Ok(Filter { path, running: running.transpose()? })
+    Ok(Filter { path, running: flag(query, "running")? })
 }
 
-fn refuse_unbuilt(query: Option<&str>) -> ApiResult<()> {
-    match NOT_BUILT.iter().find(|name| value(query, name).is_some_and(|value| value != "false")) {
+/// A query parameter that is `true` or `false`.
+pub(crate) fn flag(query: Option<&str>, name: &str) -> ApiResult<Option<bool>> {
+    let read = |text: String| match text.as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => Err(ApiError::bad_request(format!("{name}: `{other}` is not true or false"))),
+    };
+    value(query, name).map(read).transpose()
+}
+
+/// Refuses filters that are not built, but for those that this listing has.
+pub(crate) fn refuse_unbuilt(query: Option<&str>, built: &[&str]) -> ApiResult<()> {
+    let mut unbuilt = NOT_BUILT.iter().filter(|name| !built.contains(name));
+    match unbuilt.find(|name| value(query, name).is_some_and(|value| value != "false")) {
         Some(name) => Err(ApiError::bad_request(format!("the filter `{name}` is not supported yet"))),
         None => Ok(()),
     }

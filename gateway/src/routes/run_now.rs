@@ -39,10 +39,15 @@ pub(crate) async fn run_now(
 async fn pull_forward(app: &App, caller: &Caller, id: JobId) -> ApiResult<bool> {
     let Some(queued) = authorised(app, caller, id).await? else { return Ok(false) };
     let hastened = app.publisher.hasten(&queued, Instant::now() + PUBLISH).await;
-    hastened.map_err(|error| match error {
+    let hastened = hastened.map_err(|error| match error {
         unanswered @ job_queue::PublishError::Unanswered(_) => {
             ApiError::unavailable("the job queue", &unanswered)
         }
         error => not_published(error, id, Again::Replay),
-    })
+    })?;
+    let Some(job) = hastened else { return Ok(false) };
+    if let Err(error) = app.records.note_due(&job).await {
+        tracing::debug!(job.id = %id, %error, "the row of a job that was pulled forward says when it was due before");
+    }
+    Ok(true)
 }

@@ -1,5 +1,5 @@
 -- Shared by every script that changes a record. KEYS, in this order everywhere:
--- 1 record, 2 runs, 3 runs of the path, 4 running, 5 result, 6 log, 7 arguments, 8 attempts
+-- 1 record, 2 runs, 3 runs of the path, 4 running, 5 result, 6 log, 7 arguments, 8 queued, 9 attempts
 local function terminal(state)
   return state == 'success' or state == 'failure' or state == 'canceled'
 end
@@ -20,8 +20,9 @@ local function finish(id, state, result, ended_us, retention_s, ...)
   redis.call('EXPIRE', KEYS[1], retention_s)
   redis.call('EXPIRE', KEYS[6], retention_s)
   redis.call('EXPIRE', KEYS[7], retention_s)
-  redis.call('EXPIRE', KEYS[8], retention_s)
+  redis.call('EXPIRE', KEYS[9], retention_s)
   redis.call('ZREM', KEYS[4], id)
+  redis.call('ZREM', KEYS[8], id)
 end
 
 -- What is kept of an attempt that was not the last: a line of its facts and, behind it, its result. Of very many,
@@ -29,8 +30,8 @@ end
 local function note_attempt(how, attempt, ended_us, run_us, log_to, result)
   local got = redis.call('HMGET', KEYS[1], 'started_us', 'worker', 'log_at')
   local facts = {how, attempt, got[1] or '0', ended_us, run_us, got[3] or '0', log_to, got[2] or '-'}
-  redis.call('RPUSH', KEYS[8], table.concat(facts, ' ') .. '\n' .. result)
-  redis.call('LTRIM', KEYS[8], -100, -1)
+  redis.call('RPUSH', KEYS[9], table.concat(facts, ' ') .. '\n' .. result)
+  redis.call('LTRIM', KEYS[9], -100, -1)
 end
 
 -- Makes a job a row of the listings. An index of a path that nobody trims goes by itself, one day.

@@ -13,4 +13,5 @@ note_attempt('failure', ARGV[2], ARGV[3], ARGV[5], log_len, ARGV[4])
 redis.call('HSET', KEYS[1], 'state', 'queued', 'log_len', log_len, 'due_us', ARGV[8], 'base', ARGV[2])
 redis.call('HDEL', KEYS[1], 'nonce', 'worker', 'started_us')
 redis.call('ZREM', KEYS[4], ARGV[1])
+redis.call('ZADD', KEYS[8], ARGV[8], ARGV[1])
 return {'later', ARGV[8], redis.call('HINCRBY', KEYS[1], 'retries', 1)}

@@ -7,7 +7,7 @@ if terminal(got[1]) then
   if got[6] then
     -- whoever found it exhausted may not have come to its dead letter: until then it must not be forgotten, or it
     -- would run anew
-    for _, key in ipairs({KEYS[1], KEYS[5], KEYS[6], KEYS[7], KEYS[8]}) do redis.call('EXPIRE', key, ARGV[12]) end
+    for _, key in ipairs({KEYS[1], KEYS[5], KEYS[6], KEYS[7], KEYS[9]}) do redis.call('EXPIRE', key, ARGV[12]) end
   end
   return {got[6] and 'exhausted' or 'ended', got[1], redis.call('GET', KEYS[5]) or 'null'}
 end
@@ -35,4 +35,5 @@ redis.call('HSET', KEYS[1], 'state', 'running', 'nonce', ARGV[2], 'worker', ARGV
   'attempt', attempt, 'envelope', ARGV[5], 'created_us', ARGV[6], 'log_len', log_len, 'log_at', got[4] or '0')
 redis.call('HDEL', KEYS[1], 'due_us')
 redis.call('ZADD', KEYS[4], ARGV[4], ARGV[1])
+redis.call('ZREM', KEYS[8], ARGV[1])
 return {'run', attempt, log_len, got[5] or '', tostring(retries)}

@@ -117,12 +117,19 @@ pub struct Record {
     pub result_len: Option<u64>,
     /// How many tries have failed that another one follows.
     pub retries: u32,
-    /// Unix microseconds of when the next try is due.
-    pub due_us: Option<i64>,
+    /// Unix microseconds of when the next try is due; none where it waits for none.
+    pub next_try_us: Option<i64>,
     /// Where the log of the attempt begins, in UTF-16 units.
     pub log_from: u64,
     /// Set when somebody asked for its end.
     pub cancel: Option<CancelRequest>,
+}
+
+impl Record {
+    /// Unix microseconds from which on it may run.
+    pub fn due_us(&self) -> i64 {
+        self.next_try_us.unwrap_or_else(|| self.job.due_us())
+    }
 }
 
 /// The result of a job that was cancelled (contract 2.2).

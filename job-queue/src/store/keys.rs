@@ -3,7 +3,7 @@
 use proto::{JobId, ScriptPath, WorkspaceId};
 
 /// All keys of one job, in the order every record script takes them.
-pub(super) struct JobKeys([String; 8]);
+pub(super) struct JobKeys([String; 9]);
 
 impl JobKeys {
     pub(super) fn new(workspace: &WorkspaceId, path: Option<&ScriptPath>, id: JobId) -> Self {
@@ -16,6 +16,7 @@ impl JobKeys {
             result(workspace, id),
             log(workspace, id),
             args(workspace, id),
+            queued(workspace),
             attempts(workspace, id),
         ])
     }
@@ -67,6 +68,10 @@ pub(super) fn runs_of(workspace: &WorkspaceId, path: &ScriptPath) -> String {
 
 pub(super) fn running(workspace: &WorkspaceId) -> String {
     of(workspace, "running")
+}
+
+pub(super) fn queued(workspace: &WorkspaceId) -> String {
+    of(workspace, "queued")
 }
 
 pub(super) fn worker(id: &str) -> String {

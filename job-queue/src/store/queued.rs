@@ -65,10 +65,22 @@ impl Records {
         }
     }
 
+    /// A job that waits was pulled forward: its row says so.
+    ///
+    /// # Errors
+    /// The store is away; the row is wrong until the job starts.
+    pub async fn note_due(&self, job: &Job) -> Result<(), StoreError> {
+        self.write_row(job, "1").await
+    }
+
     async fn note_one(&self, job: &Job) -> Result<(), StoreError> {
+        self.write_row(job, "").await
+    }
+
+    async fn write_row(&self, job: &Job, due_changed: &str) -> Result<(), StoreError> {
         let mut script = JobKeys::new(&job.workspace, Some(&job.path), job.id).invoke(&self.scripts.queued);
         script.arg(job.id.to_string()).arg(job.encode_for_record()).arg(job.created_us);
-        script.arg(self.retention.as_secs());
+        script.arg(self.retention.as_secs()).arg(job.due_us()).arg(due_changed);
         self.invoke::<i64>(&script).await.map(drop)
     }
 }

@@ -91,7 +91,7 @@ pub(super) fn record(row: Row) -> Option<Record> {
         mem_kib: text("mem_kib").and_then(|n| n.parse().ok()),
         result_len: text("result_len").and_then(|n| n.parse().ok()),
         retries: text("retries").and_then(|n| n.parse().ok()).unwrap_or(0),
-        due_us: text("due_us").and_then(|n| n.parse().ok()),
+        next_try_us: text("due_us").and_then(|n| n.parse().ok()),
         log_from: text("log_at").and_then(|n| n.parse().ok()).unwrap_or(0),
         cancel: text("cancel_by").map(|by| CancelRequest {
             by: by.to_owned(),

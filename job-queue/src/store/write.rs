@@ -126,7 +126,7 @@ impl Records {
     pub async fn undo_start(&self, job: &Job, attempt: u32, nonce: &str) -> Result<bool, StoreError> {
         let mut script =
             JobKeys::new(&job.workspace, Some(&job.path), job.id).invoke(&self.scripts.undo_start);
-        script.arg(job.id.to_string()).arg(attempt).arg(nonce);
+        script.arg(job.id.to_string()).arg(attempt).arg(nonce).arg(job.due_us());
         self.invoke(&script).await
     }
 

@@ -106,18 +106,18 @@ impl Publisher {
         in_time(deadline, timer::set(&self.broker, Timer::of(job), Before::Whatever)).await
     }
 
-    /// Pulls a job forward whose timer has not fired; whether it was still there to be pulled. What waits elsewhere
-    /// is due already.
+    /// Pulls a job forward whose timer has not fired; the job as it waits now, or none where it does not wait there any
+    /// more. What waits elsewhere is due already.
     ///
     /// # Errors
     /// As [`Self::publish`].
-    pub async fn hasten(&self, queued: &QueuedJob, deadline: Instant) -> Result<bool, PublishError> {
-        let Place::Timer(sequence) = queued.place else { return Ok(true) };
+    pub async fn hasten(&self, queued: &QueuedJob, deadline: Instant) -> Result<Option<Job>, PublishError> {
+        let Place::Timer(sequence) = queued.place else { return Ok(Some(queued.job.clone())) };
         let job = Job { scheduled_us: Some(now_us()), ..queued.job.clone() };
         // it replaces the timer, so that there is never a second message that could fire later
         match in_time(deadline, timer::set(&self.broker, Timer::of(&job), Before::Message(sequence))).await {
-            Ok(()) => Ok(true),
-            Err(PublishError::Duplicate) => Ok(false),
+            Ok(()) => Ok(Some(job)),
+            Err(PublishError::Duplicate) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -11,6 +11,7 @@ mod logs;
 mod outages;
 mod presence;
 mod pulling;
+mod queue;
 mod retries;
 mod stage;
 mod timers;

@@ -89,7 +89,7 @@ async fn a_failed_try_is_counted_once_and_only_by_the_attempt_that_counts() {
     assert_eq!(next_of(&fails(&worker, &job, attempt, 90_000).await), first);
     assert_eq!(worker.records.attempts(&job.workspace, job.id).await.unwrap().len(), 1);
     let record = worker.records.get(&job.workspace, job.id).await.unwrap().unwrap();
-    assert_eq!((record.state, record.retries, record.due_us), (JobState::Queued, 1, Some(first.due_us)));
+    assert_eq!((record.state, record.retries, record.due_us()), (JobState::Queued, 1, first.due_us));
     assert!(matches!(finish(&worker.records, &job, attempt, &success("1")).await, EndAnswer::Fenced));
     let renewal = worker.records.renew(&job.workspace, job.id, attempt).await.unwrap();
     assert_eq!(renewal, Renewal::Fenced);

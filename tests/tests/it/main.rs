@@ -12,6 +12,7 @@ mod gate;
 mod idempotency;
 mod jobs;
 mod python_client;
+mod queue;
 mod retries;
 mod sandbox;
 mod scheduled;
