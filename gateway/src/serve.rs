@@ -10,7 +10,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use job_queue::{
-    ArgsStore, Completions, Control, DeadLetters, Events, Finder, Publisher, QueuedRows, Records, RedisConfig,
+    ArgsStore, Completions, Control, DeadLetters, Events, Finder, Publisher, QueuedRows, Records,
+    RedisConfig, Sweeper,
 };
 use lifecycle::Process;
 use proto::InstanceId;
@@ -72,6 +73,8 @@ async fn assemble(config: Config, housekeeping: &Housekeeping<'_>) -> anyhow::Re
     let catalog = Catalog::open(broker.clone(), &KINDS);
     housekeeping.spawn("completions", demultiplexer);
     housekeeping.spawn("listing rows", rows_writer);
+    let sweeper = Sweeper::new(broker.clone(), records.clone());
+    housekeeping.spawn("sweeper", crate::sweep::keep(sweeper, catalog.clone(), config.sweep_every));
     watch_dependencies(&broker, &catalog, housekeeping.process);
     let job_ids = JobIds::new(config.auth_credential.expose());
     Ok(App::new(Parts {

@@ -10,6 +10,7 @@ mod model;
 mod store;
 mod stream;
 mod subjects;
+mod sweep;
 
 pub use model::{
     Args, CallerInfo, CancelRequest, End, Grant, InvalidEnvelope, Job, JobState, Outcome, Record, Trace,
@@ -26,3 +27,4 @@ pub use stream::{
     Slot, Slots, StreamError, provision,
 };
 pub use subjects::{Completions, Control, EventKind, EventWatch, Events, TooManyWaiters, Waited, Waiter};
+pub use sweep::{SweepError, Sweeper, Swept};

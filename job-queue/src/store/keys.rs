@@ -2,6 +2,11 @@
 
 use proto::{JobId, ScriptPath, WorkspaceId};
 
+/// Held by the gateway that sweeps.
+pub(super) const SWEEP_LOCK: &str = "hm:sweep:lock";
+/// How far the job stream was swept.
+pub(super) const SWEPT: &str = "hm:sweep:at";
+
 /// All keys of one job, in the order every record script takes them.
 pub(super) struct JobKeys([String; 8]);
 

@@ -65,10 +65,11 @@ impl Records {
         }
     }
 
-    async fn note_one(&self, job: &Job) -> Result<(), StoreError> {
+    /// One row; 1 if the job had no record before.
+    pub(super) async fn note_one(&self, job: &Job) -> Result<i64, StoreError> {
         let mut script = JobKeys::new(&job.workspace, Some(&job.path), job.id).invoke(&self.scripts.queued);
         script.arg(job.id.to_string()).arg(job.encode_for_record()).arg(job.created_us);
         script.arg(self.retention.as_secs()).arg(job.due_us());
-        self.invoke::<i64>(&script).await.map(drop)
+        self.invoke(&script).await
     }
 }

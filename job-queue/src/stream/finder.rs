@@ -33,6 +33,18 @@ impl Finder {
     /// # Errors
     /// NATS is away.
     pub async fn find(&self, workspace: &WorkspaceId, id: JobId) -> Result<Option<QueuedJob>, StreamError> {
+        Ok(self.message(workspace, id).await?.as_ref().and_then(read))
+    }
+
+    /// Whether the stream holds a message of a job, be it one that cannot be read.
+    ///
+    /// # Errors
+    /// NATS is away.
+    pub async fn holds(&self, workspace: &WorkspaceId, id: JobId) -> Result<bool, StreamError> {
+        Ok(self.message(workspace, id).await?.is_some())
+    }
+
+    async fn message(&self, workspace: &WorkspaceId, id: JobId) -> Result<Option<Message>, StreamError> {
         let ask = json!({"last_by_subj": names::job_anywhere(&workspace.token(), &id.to_string())});
         let subject = format!("$JS.API.DIRECT.GET.{}", names::JOBS_STREAM);
         let answer =
@@ -40,7 +52,7 @@ impl Finder {
         match answer.status {
             Some(StatusCode::NOT_FOUND) => Ok(None),
             Some(other) => Err(StreamError::new(format!("direct get answered {other}"))),
-            None => Ok(read(&answer)),
+            None => Ok(Some(answer)),
         }
     }
 

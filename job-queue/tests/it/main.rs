@@ -13,4 +13,5 @@ mod presence;
 mod pulling;
 mod queue;
 mod stage;
+mod sweep;
 mod waiting;
