@@ -74,6 +74,11 @@ pub fn schedule_anywhere(workspace: &str, schedule: &str) -> String {
     format!("*.{SHARD}.cron.{workspace}.{schedule}")
 }
 
+/// Every timer of a job, fired or not.
+pub fn timers_of_jobs() -> String {
+    format!("*.{SHARD}.job.>")
+}
+
 /// Every timer that has fired.
 pub fn fires() -> String {
     format!("fire.{SHARD}.>")

@@ -7,6 +7,9 @@ use http::HeaderName;
 use lifecycle::{FromValues, Secret, Values};
 use proto::Language;
 
+/// More often would be a load of its own.
+const SWEEP_LEAST: Duration = Duration::from_millis(100);
+
 /// What a gateway needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -40,6 +43,8 @@ pub struct Config {
     /// How long a key stands for its job; no longer than runs are kept, as a job that nobody knows any more would be
     /// made anew.
     pub idempotency_memory: Duration,
+    /// How often the rows of queued jobs are compared with the job stream, by one of all gateways.
+    pub sweep_every: Duration,
 }
 
 impl FromValues for Config {
@@ -71,9 +76,15 @@ impl FromValues for Config {
                 "72h",
                 "how long an idempotency key stands for its job; no longer than retention",
             ),
+            sweep_every: v.duration(
+                "sweep-every",
+                "60s",
+                "how often the rows of queued jobs are put right, by one of all gateways",
+            ),
         };
         config.idempotency_memory = config.idempotency_memory.min(config.retention);
         v.check(config.wait_default <= config.wait_max, "wait-default is longer than wait-max");
+        v.check(config.sweep_every >= SWEEP_LEAST, "sweep-every is less than 100ms");
         v.check(
             config.body_limit <= 64 * 1024 * 1024,
             "body-limit is over 64MiB, the most a queue can carry",

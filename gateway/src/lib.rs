@@ -17,6 +17,7 @@ mod request;
 mod router;
 mod routes;
 mod serve;
+mod sweep;
 mod trigger;
 
 pub use config::Config;

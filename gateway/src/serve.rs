@@ -11,7 +11,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use job_queue::{
     ArgsStore, Completions, Control, DeadLetters, Events, Finder, Mover, Publisher, QueuedRows, Records,
-    RedisConfig,
+    RedisConfig, Sweeper,
 };
 use lifecycle::Process;
 use proto::InstanceId;
@@ -73,6 +73,8 @@ async fn assemble(config: Config, housekeeping: &Housekeeping<'_>) -> anyhow::Re
     let catalog = Catalog::open(broker.clone(), &KINDS);
     housekeeping.spawn("completions", demultiplexer);
     housekeeping.spawn("listing rows", rows_writer);
+    let sweeper = Sweeper::new(broker.clone(), records.clone());
+    housekeeping.spawn("sweeper", crate::sweep::keep(sweeper, catalog.clone(), config.sweep_every));
     watch_dependencies(&broker, &catalog, housekeeping.process);
     let publisher = Publisher::new(broker.clone());
     move_due_jobs(&broker, &publisher, housekeeping.process).await?;

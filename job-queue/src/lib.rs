@@ -11,6 +11,7 @@ mod model;
 mod store;
 mod stream;
 mod subjects;
+mod sweep;
 
 pub use model::{
     Args, CallerInfo, CancelRequest, End, Grant, InvalidEnvelope, Job, JobState, Outcome, Record, Trace,
@@ -28,3 +29,4 @@ pub use stream::{
     Puller, PullerConfig, QueuedJob, Slot, Slots, StreamError, Tick, Ticks, provision,
 };
 pub use subjects::{Completions, Control, EventKind, EventWatch, Events, TooManyWaiters, Waited, Waiter};
+pub use sweep::{SweepError, Sweeper, Swept};

@@ -13,6 +13,7 @@ mod queued;
 mod read;
 mod reservation;
 mod rows;
+mod sweep;
 mod write;
 
 use std::time::Duration;

@@ -2,6 +2,8 @@
 //! object store of large arguments.
 
 mod args;
+mod backlog;
+mod batch;
 mod dead;
 mod delivery;
 mod finder;
@@ -21,6 +23,7 @@ use broker::{Broker, names};
 use proto::{JobId, Tag, WorkspaceId};
 
 pub use args::{ArgsError, ArgsStore};
+pub(crate) use backlog::{Waiting, backlog};
 pub use dead::{DeadLetter, DeadLetters, DeadPage, DeathReason, KeptLetter};
 pub use delivery::{Delivery, Lease, LeaseError};
 pub use finder::{Finder, Place, QueuedJob};

@@ -1,6 +1,18 @@
 //! Key names; `docs/redis-keys.md` is the table.
 
+use crate::stream::Waiting;
 use proto::{JobId, ScriptPath, WorkspaceId};
+
+/// Held by the gateway that sweeps.
+pub(super) const SWEEP_LOCK: &str = "hm:sweep:lock";
+
+/// How far a stream was swept.
+pub(super) fn swept(stream: Waiting) -> &'static str {
+    match stream {
+        Waiting::Ready => "hm:sweep:at",
+        Waiting::Aside => "hm:sweep:aside",
+    }
+}
 
 /// All keys of one job, in the order every record script takes them.
 pub(super) struct JobKeys([String; 9]);

@@ -70,17 +70,18 @@ impl Records {
     /// # Errors
     /// The store is away; the row is wrong until the job starts.
     pub async fn note_due(&self, job: &Job) -> Result<(), StoreError> {
-        self.write_row(job, "1").await
+        self.write_row(job, "1").await.map(drop)
     }
 
-    async fn note_one(&self, job: &Job) -> Result<(), StoreError> {
+    /// One row; 1 if the job had no record before.
+    pub(super) async fn note_one(&self, job: &Job) -> Result<i64, StoreError> {
         self.write_row(job, "").await
     }
 
-    async fn write_row(&self, job: &Job, due_changed: &str) -> Result<(), StoreError> {
+    async fn write_row(&self, job: &Job, due_changed: &str) -> Result<i64, StoreError> {
         let mut script = JobKeys::new(&job.workspace, Some(&job.path), job.id).invoke(&self.scripts.queued);
         script.arg(job.id.to_string()).arg(job.encode_for_record()).arg(job.created_us);
         script.arg(self.retention.as_secs()).arg(job.due_us()).arg(due_changed);
-        self.invoke::<i64>(&script).await.map(drop)
+        self.invoke(&script).await
     }
 }

@@ -6,15 +6,15 @@ use async_nats::Message;
 use async_nats::jetstream::message::PublishMessage;
 use broker::{Broker, names};
 use bytes::Bytes;
-use futures::StreamExt;
 use prost::Message as _;
 use proto::job as wire;
 use proto::{JobId, WorkspaceId};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::batch::batch;
 use super::publish::{PublishError, in_time, refused};
-use super::{StreamError, delete, direct_get, direct_get_subject, headers_subject, sequence};
+use super::{StreamError, delete, direct_get, headers_subject, sequence};
 use crate::model::Job;
 
 pub use proto::job::DeathReason;
@@ -22,11 +22,8 @@ pub use proto::job::DeathReason;
 /// The version of a letter that this code writes, and the only one it reads.
 const SCHEMA_VERSION: u32 = 1;
 
-/// How long the server may take for a letter, or from one message of a page to the next.
+/// How long the server may take for a letter.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-
-/// The most bytes of a page.
-const PAGE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// A job that is not tried any more.
 #[derive(Clone, Debug, PartialEq)]
@@ -157,31 +154,10 @@ impl DeadLetters {
         behind: u64,
         most: usize,
     ) -> Result<DeadPage, StreamError> {
-        let ask = json!({
-            "seq": behind + 1, "next_by_subj": names::dead_of(&workspace.token()), "batch": most, "max_bytes": PAGE_BYTES,
-        });
-        let inbox = self.0.client().new_inbox();
-        let mut answers = self.0.client().subscribe(inbox.clone()).await.map_err(StreamError::new)?;
-        let asked = self.0.client().publish_with_reply(
-            direct_get_subject(names::DEAD_STREAM),
-            inbox,
-            ask.to_string().into(),
-        );
-        asked.await.map_err(StreamError::new)?;
-        let mut page = DeadPage::default();
-        loop {
-            let next = tokio::time::timeout(ANSWER_WITHIN, answers.next()).await;
-            let message = next.ok().flatten().ok_or_else(|| StreamError::new("no answer"))?;
-            match message.status.map(|status| status.as_u16()) {
-                // the end of the batch; nothing of this kind
-                Some(204 | 404) => return Ok(page),
-                Some(other) => return Err(StreamError::new(format!("direct get answered {other}"))),
-                None => {
-                    page.next = message.headers.as_ref().and_then(sequence).or(page.next);
-                    page.letters.extend(read(&message));
-                }
-            }
-        }
+        let of = names::dead_of(&workspace.token());
+        let messages = batch(&self.0, names::DEAD_STREAM, &of, behind, most).await?;
+        let next = messages.last().and_then(|message| message.headers.as_ref().and_then(sequence));
+        Ok(DeadPage { letters: messages.iter().filter_map(read).collect(), next })
     }
 
     /// The letter of a job, if it has one.

@@ -44,21 +44,30 @@ impl Finder {
     /// # Errors
     /// NATS is away.
     pub async fn find(&self, workspace: &WorkspaceId, id: JobId) -> Result<Option<QueuedJob>, StreamError> {
-        let (workspace, id) = (workspace.token(), id.to_string());
-        let (ready, timer) = (names::job_anywhere(&workspace, &id), names::timer_anywhere(&workspace, &id));
-        if let Some(queued) = self.last(names::JOBS_STREAM, &ready).await? {
-            return Ok(Some(queued));
-        }
-        if let Some(queued) = self.last(names::TIMERS_STREAM, &timer).await? {
-            return Ok(Some(queued));
-        }
-        // it may have been moved between the two looks
-        self.last(names::JOBS_STREAM, &ready).await
+        Ok(self.message(workspace, id).await?.as_ref().and_then(read))
     }
 
-    async fn last(&self, stream: &str, filter: &str) -> Result<Option<QueuedJob>, StreamError> {
-        let found = direct_get(&self.0, stream, &json!({"last_by_subj": filter})).await?;
-        Ok(found.as_ref().and_then(read))
+    /// Whether a stream holds a message of a job, be it one that cannot be read.
+    ///
+    /// # Errors
+    /// NATS is away.
+    pub async fn holds(&self, workspace: &WorkspaceId, id: JobId) -> Result<bool, StreamError> {
+        Ok(self.message(workspace, id).await?.is_some())
+    }
+
+    async fn message(&self, workspace: &WorkspaceId, id: JobId) -> Result<Option<Message>, StreamError> {
+        let (workspace, id) = (workspace.token(), id.to_string());
+        let (ready, timer) = (names::job_anywhere(&workspace, &id), names::timer_anywhere(&workspace, &id));
+        // it may be moved between the first two looks
+        for (stream, filter) in
+            [(names::JOBS_STREAM, &ready), (names::TIMERS_STREAM, &timer), (names::JOBS_STREAM, &ready)]
+        {
+            let found = direct_get(&self.0, stream, &json!({"last_by_subj": filter})).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 
     /// Removes the message of a job that has ended without having been pulled.

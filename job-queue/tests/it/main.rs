@@ -14,5 +14,6 @@ mod pulling;
 mod queue;
 mod retries;
 mod stage;
+mod sweep;
 mod timers;
 mod waiting;

@@ -175,3 +175,26 @@ async fn others_see_what_they_may_read() {
     let elsewhere = client.in_workspace("elsewhere");
     assert!(elsewhere.get_path("jobs/queue/count").send().await.status >= 400);
 }
+
+#[tokio::test]
+async fn a_store_that_has_lost_everything_knows_the_queue_again() {
+    let system = System::start().slots(1).gateways(2).gateway_setting("sweep-every", "300ms").await;
+    let client = system.client();
+    client.deploy_with(WAITS, "bash", "echo 1", json!({"tag": "gpu"})).await;
+    let ids = [client.run(WAITS, json!({})).await, client.run(WAITS, json!({})).await];
+    counts(client, 2).await;
+    let valkey = system.valkey();
+    valkey.kill();
+    std::fs::remove_dir_all(valkey.folder()).unwrap();
+    std::fs::create_dir(valkey.folder()).unwrap();
+    valkey.start_again().await;
+    eventually("the rows of before", Duration::from_secs(30), async || {
+        // 503 at first
+        let counted = client.get_path("jobs/queue/count").send().await;
+        (counted.status == 200 && counted.json()["database_length"] == 2).then_some(())
+    })
+    .await;
+    assert_eq!(listed(client, "order_desc=false").await, ids);
+    client.cancel(&ids[0], "enough").await;
+    assert_eq!(listed(client, "").await, ids[1..]);
+}

@@ -1,0 +1,68 @@
+//! What a sweep of the queued rows keeps in the store, and does there.
+
+use std::time::Duration;
+
+use proto::{JobId, WorkspaceId};
+
+use super::rows::{Order, PageCursor, Rows};
+use super::{Records, StoreError, keys};
+use crate::model::{Job, JobState};
+use crate::stream::Waiting;
+
+/// A row of the queue, as a sweep looks at it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SweptRow {
+    pub(crate) at: PageCursor,
+    /// Where its record says that the job stands; none without a record.
+    pub(crate) state: Option<JobState>,
+}
+
+impl Records {
+    /// Whether the caller is the one that sweeps for so long.
+    pub(crate) async fn may_sweep(&self, lasts: Duration) -> Result<bool, StoreError> {
+        let mut ask = redis::cmd("SET");
+        let lasts_ms = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX).max(1);
+        ask.arg(keys::SWEEP_LOCK).arg(1).arg("NX").arg("PX").arg(lasts_ms);
+        Ok(self.connection.query::<Option<String>>(&ask).await?.is_some())
+    }
+
+    /// How far a stream was read.
+    pub(crate) async fn swept(&self, stream: Waiting) -> Result<u64, StoreError> {
+        let mut ask = redis::cmd("GET");
+        ask.arg(keys::swept(stream));
+        Ok(self.connection.query::<Option<u64>>(&ask).await?.unwrap_or(0))
+    }
+
+    /// Remembers how far a stream was read.
+    pub(crate) async fn note_swept(&self, stream: Waiting, sequence: u64) -> Result<(), StoreError> {
+        let mut ask = redis::cmd("SET");
+        ask.arg(keys::swept(stream)).arg(sequence);
+        self.connection.query::<()>(&ask).await
+    }
+
+    /// Writes the rows of jobs that have none; how many had no record.
+    pub(crate) async fn restore(&self, jobs: &[Job]) -> Result<i64, StoreError> {
+        let written = futures::future::try_join_all(jobs.iter().map(|job| self.note_one(job))).await?;
+        Ok(written.iter().sum())
+    }
+
+    /// Rows of the queue behind this one, the earliest due first.
+    pub(crate) async fn queue_rows(
+        &self,
+        workspace: &WorkspaceId,
+        cursor: Option<PageCursor>,
+        most: usize,
+    ) -> Result<Vec<SweptRow>, StoreError> {
+        let (index, order) = (keys::queued(workspace), Order::OldestFirst);
+        let mut rows = Rows { records: self, workspace, index, order, cursor, skip: 0 };
+        let found = rows.next(most).await?.into_iter();
+        Ok(found.map(|(at, row)| SweptRow { at, state: row.map(|row| row.state) }).collect())
+    }
+
+    /// Removes a row of the queue.
+    pub(crate) async fn drop_queued(&self, workspace: &WorkspaceId, id: JobId) -> Result<(), StoreError> {
+        let mut ask = redis::cmd("ZREM");
+        ask.arg(keys::queued(workspace)).arg(id.to_string());
+        self.connection.query::<i64>(&ask).await.map(drop)
+    }
+}

@@ -1,0 +1,127 @@
+//! Sweeping the rows of queued jobs: they are a projection of the streams of jobs and timers, rebuilt from them when Redis
+//! has lost them, and taken away when the streams have lost their job.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use broker::Broker;
+use proto::WorkspaceId;
+use tokio::time::Instant;
+
+use crate::model::{Job, JobState, now_us};
+use crate::store::{PageCursor, Records, StoreError};
+use crate::stream::{Finder, StreamError, Waiting, backlog};
+
+/// Jobs read at once, and how often in a round.
+const BATCH: usize = 500;
+const BATCHES: usize = 20;
+/// Rows of a workspace that are looked after in a round.
+const ROWS: usize = 100;
+/// A round stops when it has taken so long; the next goes on.
+const ROUND: Duration = Duration::from_secs(10);
+/// The row of a younger job may still be on its way.
+const SETTLED_US: i64 = 5_000_000;
+/// One that is due may take so long into the job stream: until then nothing is missed there.
+const LATE_US: i64 = 60_000_000;
+
+/// What a round did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Jobs of the stream that had no record, and have a row now.
+    pub restored: u64,
+    /// Rows without a job, which are gone now.
+    pub dropped: u64,
+}
+
+/// A round of a sweep could not be finished; the next goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// Redis.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// NATS.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+}
+
+/// Sweeps the rows of an installation, a bounded part of them at a time. Of several, one at a time does.
+pub struct Sweeper {
+    broker: Broker,
+    finder: Finder,
+    records: Records,
+    /// Up to which row each workspace was looked after.
+    places: HashMap<WorkspaceId, PageCursor>,
+}
+
+impl Sweeper {
+    /// Over these connections.
+    pub fn new(broker: Broker, records: Records) -> Self {
+        Self { finder: Finder::new(broker.clone()), broker, records, places: HashMap::new() }
+    }
+
+    /// One round, unless somebody has begun one within this time.
+    ///
+    /// # Errors
+    /// Redis or NATS is away; what was done stays done.
+    pub async fn round(
+        &mut self,
+        workspaces: &[WorkspaceId],
+        within: Duration,
+    ) -> Result<Option<Swept>, SweepError> {
+        if !self.records.may_sweep(within).await? {
+            return Ok(None);
+        }
+        let end = Instant::now() + ROUND.min(within);
+        let mut swept = Swept::default();
+        for stream in [Waiting::Ready, Waiting::Aside] {
+            swept.restored += self.restore(stream, end).await?;
+        }
+        self.places.retain(|workspace, _| workspaces.contains(workspace));
+        for workspace in workspaces {
+            if Instant::now() < end {
+                swept.dropped += self.look_after(workspace).await?;
+            }
+        }
+        Ok(Some(swept))
+    }
+
+    /// Walks on along a stream, and begins anew behind its end.
+    async fn restore(&self, stream: Waiting, end: Instant) -> Result<u64, SweepError> {
+        let mut behind = self.records.swept(stream).await?;
+        let mut restored = 0;
+        for _ in 0..BATCHES {
+            let page = backlog(&self.broker, stream, behind, BATCH).await?;
+            behind = page.next.unwrap_or(0);
+            let settled = now_us() - SETTLED_US;
+            let jobs: Vec<Job> = page.jobs.into_iter().filter(|job| job.created_us <= settled).collect();
+            restored += self.records.restore(&jobs).await?.unsigned_abs();
+            self.records.note_swept(stream, behind).await?;
+            if behind == 0 || Instant::now() >= end {
+                break;
+            }
+        }
+        Ok(restored)
+    }
+
+    /// Looks after the next rows of a workspace.
+    async fn look_after(&mut self, workspace: &WorkspaceId) -> Result<u64, SweepError> {
+        let place = self.places.remove(workspace);
+        let rows = self.records.queue_rows(workspace, place, ROWS).await?;
+        let late = now_us() - LATE_US;
+        let mut dropped = 0;
+        for row in rows.iter().take_while(|row| row.at.score_us <= late) {
+            let waits = match row.state {
+                Some(JobState::Ended(_)) => false,
+                _ => self.finder.holds(workspace, row.at.id).await?,
+            };
+            if !waits {
+                self.records.drop_queued(workspace, row.at.id).await?;
+                dropped += 1;
+            }
+        }
+        if let Some(last) = rows.last().filter(|last| rows.len() == ROWS && last.at.score_us <= late) {
+            self.places.insert(workspace.clone(), last.at);
+        }
+        Ok(dropped)
+    }
+}
