@@ -11,6 +11,7 @@
 
 mod answer;
 mod builder;
+pub mod chaos;
 mod client;
 mod data_server;
 mod disk;
