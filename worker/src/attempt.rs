@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+#[cfg(feature = "planted-bugs")]
+use job_queue::planted;
 use job_queue::{
     Delivery, End, EndAnswer, EndRequest, EventKind, Job, Lease, Outcome, StartAnswer, canceled_result,
 };
@@ -122,6 +124,12 @@ async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i6
     let Begun { answer, preparation } = begin(worker, keeper, job, guess).await?;
     let fence = match answer {
         StartAnswer::Run { attempt, log_len, .. } => Fence { attempt, log_len },
+        #[cfg(feature = "planted-bugs")]
+        StartAnswer::Ended(_) if planted::has(planted::Bug::NoAfterEffects) => {
+            keeper.ack().await;
+            keeper.let_go();
+            return None;
+        }
         StartAnswer::Ended(end) => return Some(Recorded { end, leftovers: None, dead: false }),
         StartAnswer::Exhausted(end) => return Some(Recorded { end, leftovers: None, dead: true }),
     };
@@ -192,6 +200,10 @@ async fn record_end(
     attempt: u32,
     finished: Finished,
 ) -> Option<Recorded> {
+    #[cfg(feature = "planted-bugs")]
+    if planted::has(planted::Bug::AckBeforeEnd) {
+        keeper.ack().await;
+    }
     let request = EndRequest {
         job,
         attempt,
