@@ -25,6 +25,9 @@ struct Args {
     /// Keep the logs of all processes in this folder.
     #[arg(long)]
     logs: Option<PathBuf>,
+    /// Take `worker-with-bugs` with this bug.
+    #[arg(long)]
+    bug: Option<String>,
     /// Print the plan and do nothing.
     #[arg(long)]
     dry_run: bool,
@@ -49,6 +52,10 @@ fn campaign(args: &Args) -> Campaign {
     let wanted = |fault: &Fault| args.only.as_ref().is_none_or(|only| fault.to_string().contains(only));
     let campaign =
         Campaign::new(seed).logs(args.logs.clone()).faults(faults.into_iter().filter(wanted).collect());
+    let campaign = match &args.bug {
+        Some(bug) => campaign.planted("worker-with-bugs", bug),
+        None => campaign,
+    };
     if args.seconds == 0 { campaign } else { campaign.lasts(Duration::from_secs(args.seconds)) }
 }
 

@@ -27,8 +27,8 @@ const LEASE: &str = "2s";
 const WAITS: &str = "40s";
 /// The load before the first fault.
 const RUN_UP: Duration = Duration::from_secs(2);
-/// More steps than this in a second no plan needs.
-const STEPS_PER_SECOND: u64 = 1;
+/// No step is shorter than this many seconds, on average: so many a plan needs.
+const SECONDS_PER_STEP: u64 = 2;
 
 /// What is to be done.
 #[must_use = "nothing happens until it runs"]
@@ -39,7 +39,7 @@ pub struct Campaign {
     steps: usize,
     time: Option<Duration>,
     worker: &'static str,
-    bug: Option<&'static str>,
+    bug: Option<String>,
     pace: Duration,
     logs: Option<PathBuf>,
 }
@@ -65,15 +65,25 @@ impl Campaign {
         Self { steps: faults.len(), faults, ..self }
     }
 
+    /// So many of its faults; each again, in another order, if there are more than faults.
+    pub fn steps(self, steps: usize) -> Self {
+        Self { steps, ..self }
+    }
+
+    /// Half as many requests, for several campaigns at once.
+    pub fn gently(self) -> Self {
+        Self { pace: self.pace * 2, ..self }
+    }
+
     /// Faults until this time is over.
     pub fn lasts(self, time: Duration) -> Self {
-        let steps = usize::try_from(time.as_secs() * STEPS_PER_SECOND).unwrap_or(usize::MAX);
+        let steps = usize::try_from(time.as_secs() / SECONDS_PER_STEP).unwrap_or(usize::MAX);
         Self { steps: steps.max(1), time: Some(time), ..self }
     }
 
     /// Workers of this program, with this bug planted.
-    pub fn planted(self, worker: &'static str, bug: &'static str) -> Self {
-        Self { worker, bug: Some(bug), ..self }
+    pub fn planted(self, worker: &'static str, bug: &str) -> Self {
+        Self { worker, bug: Some(bug.to_owned()), ..self }
     }
 
     /// Keeps what all processes have logged in this folder.
@@ -119,8 +129,8 @@ impl Campaign {
     async fn system(&self) -> System {
         let start = System::start().gateways(EACH).workers(EACH).slots(3).lease(LEASE).linked().disks();
         let start = start.gateway_setting("wait-default", WAITS).worker_program(self.worker);
-        match self.bug {
-            Some(bug) => start.worker_variable("HOOKMILL_PLANTED_BUG", bug).await,
+        match &self.bug {
+            Some(bug) => start.worker_variable("PLANTED_BUG", bug).await,
             None => start.await,
         }
     }

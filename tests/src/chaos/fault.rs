@@ -87,6 +87,11 @@ impl Fault {
         kinds
     }
 
+    /// The death of a worker at each moment once, at workers that the seed chooses.
+    pub fn of_workers(seed: &mut Seed) -> Vec<Self> {
+        Moment::OF_WORKERS.map(|moment| Self::KillAt(moment, seed.pick(&[0, 1]))).into()
+    }
+
     fn others() -> [Self; 5] {
         let (nats, valkey) = (Self::DiskFull(Victim::Nats), Self::DiskFull(Victim::Valkey));
         [nats, valkey, Self::MemoryFull, Self::Backlog, Self::NewerEnvelope]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::verify::{Evidence, Rule, Violation, ended_us};
+use super::verify::{Evidence, Rule, Violation, ended_us, time_us, wrong_for};
 
 /// What is counted.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +33,8 @@ pub struct Figures {
     pub longest_stall: Duration,
     /// The job whose end ended it.
     pub stalled: String,
+    /// The longest that a job took from its trigger to its end, without the time in which something was wrong, and which.
+    pub slowest: (Duration, String),
     /// From the end of a fault to the next end of a job: the middle one, and the longest.
     pub recovery: (Duration, Duration),
     /// From the first request to the last end.
@@ -74,6 +76,7 @@ impl Report {
             "broken": figures.broken, "faults": figures.faults, "missed": figures.missed,
             "redeliveries": figures.redeliveries, "dead": figures.dead,
             "stored_args": figures.stored_args, "stalled": figures.stalled,
+            "slowest_ms": figures.slowest.0.as_millis(), "slowest": figures.slowest.1,
             "longest_stall_ms": figures.longest_stall.as_millis(),
             "recovery_median_ms": figures.recovery.0.as_millis(),
             "recovery_longest_ms": figures.recovery.1.as_millis(),
@@ -108,9 +111,18 @@ fn figures(evidence: &Evidence) -> Figures {
         stored_args: evidence.remains.stored_args,
         longest_stall: micros(stall.0),
         stalled: stall.1.to_owned(),
+        slowest: slowest(evidence),
         recovery: recovery(evidence, &ends),
         took: micros(ends.last().map_or(0, |last| last - first)),
     }
+}
+
+fn slowest(evidence: &Evidence) -> (Duration, String) {
+    let took = evidence.shown.iter().filter_map(|(id, shown)| {
+        let (created, ended) = (time_us(&shown["created_at"])?, ended_us(shown)?);
+        Some((ended - created - wrong_for(&evidence.struck, created, ended), id))
+    });
+    took.max().map_or_else(Default::default, |(us, id)| (micros(us), id.clone()))
 }
 
 fn recovery(evidence: &Evidence, ends: &[i64]) -> (Duration, Duration) {
@@ -143,6 +155,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(f, "  longest stall {:.1?}, ended by {}", figures.longest_stall, figures.stalled)?;
         writeln!(f, "  recovery: median {:.1?}, longest {:.1?}", figures.recovery.0, figures.recovery.1)?;
+        writeln!(f, "  slowest job {:.1?} beside faults: {}", figures.slowest.0, figures.slowest.1)?;
         for missed in &figures.missed {
             writeln!(f, "  did not happen: {missed}")?;
         }

@@ -8,7 +8,8 @@ mod promises;
 use std::fmt;
 
 pub(super) use self::evidence::Evidence;
-pub(super) use self::jobs::ended_us;
+pub(super) use self::jobs::{ended_us, time_us};
+pub(super) use self::promises::wrong_for;
 
 /// What has to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -147,6 +147,10 @@ fn after_end(job: &Known<'_>, shown: &Value) -> Vec<Violation> {
 
 /// When a job ended, in Unix µs: the API says it to the millisecond, so at the end of that.
 pub(in crate::chaos) fn ended_us(shown: &Value) -> Option<i64> {
-    let ended = DateTime::parse_from_rfc3339(shown["completed_at"].as_str()?).ok()?;
-    Some(ended.timestamp_micros() + 1000)
+    Some(time_us(&shown["completed_at"])? + 1000)
+}
+
+/// A time of the API in Unix µs.
+pub(in crate::chaos) fn time_us(shown: &Value) -> Option<i64> {
+    Some(DateTime::parse_from_rfc3339(shown.as_str()?).ok()?.timestamp_micros())
 }

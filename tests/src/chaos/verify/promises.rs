@@ -75,6 +75,6 @@ fn told(evidence: &Evidence, call: &Call, job: &str, body: Option<&String>) -> O
 }
 
 /// How much of a span something was wrong. Faults come one after the other.
-fn wrong_for(struck: &[Struck], from_us: i64, to_us: i64) -> i64 {
+pub(in crate::chaos) fn wrong_for(struck: &[Struck], from_us: i64, to_us: i64) -> i64 {
     struck.iter().map(|struck| struck.within(from_us, to_us)).sum()
 }
