@@ -143,8 +143,8 @@ impl Campaign {
             }
             let from = now_us();
             hand.step(step).await;
-            let took = (now_us() - from) / 1000;
-            tell(&format!("{:6.1?} {:3}. {} ({took} ms)", begun.elapsed(), number + 1, step.fault));
+            let (took, at) = ((now_us() - from) / 1000, from / 1000);
+            tell(&format!("{:6.1?} {:3}. {} ({at} and {took} ms)", begun.elapsed(), number + 1, step.fault));
         }
     }
 }

@@ -19,7 +19,7 @@ pub(super) enum Heard {
     /// There is no job for certain, or perhaps this one.
     Refused { status: u16, job: Option<String> },
     /// The connection broke.
-    Broken,
+    Broken { why: String },
     /// Nothing at all, for longer than anybody may wait.
     Nothing,
     /// Something that no fault explains.
@@ -134,7 +134,7 @@ impl Heard {
     pub(super) fn promised(&self) -> Option<&str> {
         match self {
             Self::Accepted { job } | Self::Ended { job, .. } | Self::TimedOut { job } => Some(job),
-            Self::Refused { .. } | Self::Broken | Self::Nothing | Self::Odd { .. } => None,
+            Self::Refused { .. } | Self::Broken { .. } | Self::Nothing | Self::Odd { .. } => None,
         }
     }
 

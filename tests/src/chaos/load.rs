@@ -128,7 +128,7 @@ impl Promise {
             let query = format!("?job_id={job}");
             tokio::time::sleep(AGAIN).await;
             let next = self.ask(&query, None).await;
-            if matches!(next, Heard::Refused { .. } | Heard::Broken) {
+            if matches!(next, Heard::Refused { .. } | Heard::Broken { .. }) {
                 continue;
             }
             heard = next;
@@ -171,7 +171,7 @@ impl Promise {
         let sent_us = now_us();
         let heard = match tokio::time::timeout(PATIENCE, request.try_send()).await {
             Ok(Ok(answer)) => hear(&answer, waits, query),
-            Ok(Err(_)) => Heard::Broken,
+            Ok(Err(error)) => Heard::Broken { why: format!("{error:?}") },
             Err(_) => Heard::Nothing,
         };
         drop(waiting);

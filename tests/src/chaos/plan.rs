@@ -7,7 +7,7 @@ use super::fault::Fault;
 use super::seed::Seed;
 
 /// Milliseconds that a fault lasts at least, and how many more it may.
-const LASTS: (u64, u64) = (300, 3700);
+const LASTS: (u64, u64) = (300, 2900);
 /// The same for the time before it.
 const QUIET: (u64, u64) = (200, 1300);
 

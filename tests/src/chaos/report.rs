@@ -1,6 +1,6 @@
 //! What came of it all, in figures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ impl Report {
 
 fn figures(evidence: &Evidence) -> Figures {
     let promised = evidence.calls.iter().filter_map(|call| call.heard.promised());
-    let promised: std::collections::BTreeSet<&str> = promised.collect();
+    let promised: BTreeSet<&str> = promised.collect();
     let mut ended: Vec<(i64, &str)> =
         evidence.shown.iter().filter_map(|(id, shown)| Some((ended_us(shown)?, id.as_str()))).collect();
     ended.sort_unstable();
@@ -103,7 +103,7 @@ fn figures(evidence: &Evidence) -> Figures {
         jobs: promised.len(),
         requests: evidence.calls.len(),
         refused: count(|heard| matches!(heard, super::ledger::Heard::Refused { .. })),
-        broken: count(|heard| *heard == super::ledger::Heard::Broken),
+        broken: count(|heard| matches!(heard, super::ledger::Heard::Broken { .. })),
         faults: evidence.struck.len(),
         missed: missed.map(|struck| struck.fault.to_string()).collect(),
         redeliveries: attempts.map(|attempts| attempts.saturating_sub(1)).sum(),
@@ -111,14 +111,15 @@ fn figures(evidence: &Evidence) -> Figures {
         stored_args: evidence.remains.stored_args,
         longest_stall: micros(stall.0),
         stalled: stall.1.to_owned(),
-        slowest: slowest(evidence),
+        slowest: slowest(evidence, &promised),
         recovery: recovery(evidence, &ends),
         took: micros(ends.last().map_or(0, |last| last - first)),
     }
 }
 
-fn slowest(evidence: &Evidence) -> (Duration, String) {
-    let took = evidence.shown.iter().filter_map(|(id, shown)| {
+fn slowest(evidence: &Evidence, promised: &BTreeSet<&str>) -> (Duration, String) {
+    let shown = evidence.shown.iter().filter(|(id, _)| promised.contains(id.as_str()));
+    let took = shown.filter_map(|(id, shown)| {
         let (created, ended) = (time_us(&shown["created_at"])?, ended_us(shown)?);
         Some((ended - created - wrong_for(&evidence.struck, created, ended), id))
     });

@@ -34,10 +34,13 @@ fn answered(evidence: &Evidence, call: &Call) -> Option<Violation> {
     let wrong = match &call.heard {
         Heard::Nothing => "nobody answered at all".to_owned(),
         Heard::Odd { status, body } => format!("was answered {status}: {body}"),
-        Heard::Broken if !excused(&evidence.struck, call) => "its connection broke for no reason".to_owned(),
+        Heard::Broken { why } if !excused(&evidence.struck, call) => {
+            let span = (call.sent_us / 1000, call.answered_us / 1000);
+            format!("its connection to gateway-{} broke for no reason within {span:?}: {why}", call.gateway)
+        }
         Heard::Ended { job, body } => return told(evidence, call, job, Some(body)),
         Heard::TimedOut { job } => return told(evidence, call, job, None),
-        Heard::Accepted { .. } | Heard::Refused { .. } | Heard::Broken => return None,
+        Heard::Accepted { .. } | Heard::Refused { .. } | Heard::Broken { .. } => return None,
     };
     Some(Violation::new(Rule::Answered, call.value.as_str(), wrong))
 }
