@@ -1,7 +1,7 @@
 # The verbs of this checkout. `make up` and `make test` are the two anyone needs.
 export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/.tools/cargo/bin:$(PATH):$(HOME)/.cargo/bin
 .DEFAULT_GOAL := help
-.PHONY: help up build test lint bench fmt tools
+.PHONY: help up build test chaos lint bench fmt tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,7 +15,12 @@ build: ## build every program in release mode
 
 test: tools ## unit, service and whole-system tests on throw-away data
 	cargo build --locked --workspace --bins
+	cargo build --locked -p worker --features planted-bugs --bin worker-with-bugs
 	cargo test --locked --workspace --no-fail-fast
+
+chaos: tools ## faults under load by a seed, and a ledger that is checked (SECONDS=600 SEED=7 ARGS="…")
+	cargo build --locked --workspace --bins
+	target/debug/chaos --seconds $(or $(SECONDS),120) $(addprefix --seed ,$(SEED)) $(ARGS)
 
 lint: ## formatting, clippy, dependencies, file sizes
 	cargo fmt --all --check

@@ -8,6 +8,8 @@
 //! - [`Completions`], [`Events`] and [`Control`] are the subjects that wake waiters and workers.
 
 mod model;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 mod store;
 mod stream;
 mod subjects;

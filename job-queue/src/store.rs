@@ -62,7 +62,10 @@ impl Scripts {
             undo_start: with_common(include_str!("lua/undo_start.lua")),
             log: with_common(include_str!("lua/log.lua")),
             retry: with_common(include_str!("lua/retry.lua")),
+            #[cfg(not(feature = "planted-bugs"))]
             end: with_common(include_str!("lua/end.lua")),
+            #[cfg(feature = "planted-bugs")]
+            end: with_common(&crate::planted::end_script(include_str!("lua/end.lua"))),
             cancel: with_common(include_str!("lua/cancel.lua")),
             queued: with_common(include_str!("lua/queued.lua")),
             page: Script::new(include_str!("lua/page.lua")),

@@ -18,7 +18,9 @@ use tokio::sync::Semaphore;
 
 use crate::client::Client;
 use crate::data_server::DataServer;
+use crate::disk::Disk;
 use crate::hub::Hub;
+use crate::links::Links;
 use crate::people;
 use crate::service::Service;
 use crate::system::System;
@@ -37,11 +39,24 @@ pub struct Start {
     workers: usize,
     profile: Profile,
     settings: Vec<(&'static str, &'static str, String)>,
+    worker_program: &'static str,
+    worker_variables: Vec<(&'static str, String)>,
+    linked: bool,
+    disks: bool,
 }
 
 impl Default for Start {
     fn default() -> Self {
-        Self { gateways: 1, workers: 1, profile: Profile::Durable, settings: Vec::new() }
+        Self {
+            gateways: 1,
+            workers: 1,
+            profile: Profile::Durable,
+            settings: Vec::new(),
+            worker_program: WORKER,
+            worker_variables: Vec::new(),
+            linked: false,
+            disks: false,
+        }
     }
 }
 
@@ -59,6 +74,27 @@ impl Start {
     /// When NATS and Valkey write through to the disk; durable by default.
     pub fn profile(self, profile: Profile) -> Self {
         Self { profile, ..self }
+    }
+
+    /// A variable of each worker's environment.
+    pub fn worker_variable(mut self, name: &'static str, value: &str) -> Self {
+        self.worker_variables.push((name, value.to_owned()));
+        self
+    }
+
+    /// Workers are of another program than `worker`.
+    pub fn worker_program(self, worker_program: &'static str) -> Self {
+        Self { worker_program, ..self }
+    }
+
+    /// Between each service and the servers it uses lies a link that can be spoiled: [`System::link`].
+    pub fn linked(self) -> Self {
+        Self { linked: true, ..self }
+    }
+
+    /// NATS and Valkey have disks of their own, where this process may mount any: [`System::disk`].
+    pub fn disks(self) -> Self {
+        Self { disks: true, ..self }
     }
 
     /// Jobs that each worker runs at once; the worker's default otherwise.
@@ -100,18 +136,38 @@ impl Start {
         let folder = folder.expect("a folder for the test's data");
         let credentials = Credentials::generate().expect("the system has randomness");
         let from = Ingredients { folder: folder.path(), credentials: &credentials, profile: self.profile };
+        let disks = if self.disks { Disk::both(folder.path()) } else { Vec::new() };
         let (nats, valkey) = tokio::join!(DataServer::nats(from), DataServer::valkey(from));
         let nats_url = format!("nats://{}", nats.address());
         make_streams(&nats_url, &credentials).await;
         let token = people::first_token(&nats_url, &credentials, WORKSPACE).await;
         let addresses = Addresses { nats_url, valkey: valkey.address().to_string(), auth_url: String::new() };
         let hub = Hub::start();
-        let services =
-            Services { start: &self, folder: folder.path(), credentials: &credentials, addresses, hub: &hub };
+        let links = self.linked.then(Links::default);
+        let services = Services {
+            start: &self,
+            folder: folder.path(),
+            credentials: &credentials,
+            addresses,
+            hub: &hub,
+            links: links.as_ref(),
+        };
         let (auth, gateways, workers) = services.launch().await;
         let client = Client::new(&gateways[0].url(), WORKSPACE, &token);
-        let system =
-            System { auth, gateways, workers, nats, valkey, client, credentials, hub, folder, _place: place };
+        let system = System {
+            auth,
+            gateways,
+            workers,
+            nats,
+            valkey,
+            disks,
+            client,
+            credentials,
+            hub,
+            links,
+            folder,
+            _place: place,
+        };
         system.ready().await;
         system
     }
@@ -143,6 +199,7 @@ struct Services<'a> {
     credentials: &'a Credentials,
     addresses: Addresses,
     hub: &'a Hub,
+    links: Option<&'a Links>,
 }
 
 impl Services<'_> {
@@ -178,13 +235,21 @@ impl Services<'_> {
         let sdk = tools::python_sdk().expect("Windmill's Python client is there: run `make test`");
         worker.set("python-path", &path(&sdk));
         self.apply(&worker, WORKER);
+        for (name, value) in &self.start.worker_variables {
+            worker.set_variable((*name).to_owned(), value.clone());
+        }
         worker.launch();
         worker
     }
 
     fn service(&self, kind: &'static str, number: usize) -> Service {
         let service = Service::new(kind, number, &self.folder.join("log"));
-        for (name, value) in environment(kind, &settings(kind, self.credentials, &self.addresses)) {
+        let service = if kind == WORKER { service.with_program(self.start.worker_program) } else { service };
+        let addresses = match self.links {
+            Some(links) => links.between(service.name(), &self.addresses),
+            None => self.addresses.clone(),
+        };
+        for (name, value) in environment(kind, &settings(kind, self.credentials, &addresses)) {
             service.set_variable(name, value);
         }
         self.apply(&service, kind);

@@ -1,6 +1,8 @@
 //! nats-server and Valkey as processes of their own, with the configuration and the users that
 //! `hookmill up` gives them. Ports and data stay the same over restarts.
 
+use std::fs::File;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -62,6 +64,7 @@ impl DataServer {
         Self::on_free_port(|| {
             let server = Server::valkey(from, port()).expect("valkey-server can be configured");
             let password = from.credentials.valkey_password("gateway").to_owned();
+            add_administrator(server.config(), &password);
             let arguments = vec![path_text(server.config())];
             Self::new("valkey-server", from.folder.join("valkey"), &server, arguments, Ask::Valkey(password))
         })
@@ -191,6 +194,34 @@ impl DataServer {
         }
     }
 
+    /// How many messages a stream of NATS holds; none while it does not answer.
+    pub async fn held(&self, stream: &str) -> Option<u64> {
+        let state = self.monitoring("/jsz?accounts=true&streams=true").await?;
+        let streams = state["account_details"][0]["stream_detail"].as_array()?;
+        streams.iter().find(|held| held["name"] == stream)?["state"]["messages"].as_u64()
+    }
+
+    /// Any command to Valkey, by a user who may do everything; what it answers, if it does within 2 s.
+    ///
+    /// # Errors
+    /// It does not, or refuses.
+    pub async fn administer(&self, command: &[&str]) -> anyhow::Result<redis::Value> {
+        let Ask::Valkey(password) = &self.ask else { anyhow::bail!("{} takes no commands", self.name) };
+        let url = format!("redis://{ADMINISTRATOR}:{password}@{}/0", self.address);
+        let asked = async {
+            let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+            let mut ask = redis::cmd(command.first().copied().unwrap_or("PING"));
+            ask.arg(command.get(1..).unwrap_or_default());
+            ask.query_async(&mut connection).await
+        };
+        Ok(tokio::time::timeout(Duration::from_secs(2), asked).await??)
+    }
+
+    /// Whether it has ended by itself.
+    pub fn ended(&self) -> Option<ExitStatus> {
+        self.slot().as_mut().and_then(Process::ended)
+    }
+
     /// A section of Valkey's INFO, such as `commandstats`; none when it does not answer, and
     /// none of NATS.
     pub async fn info(&self, section: &str) -> Option<String> {
@@ -202,6 +233,15 @@ impl DataServer {
         };
         tokio::time::timeout(Duration::from_secs(2), asked).await.ok()?.ok()
     }
+}
+
+/// A user of Valkey for tests that change its settings.
+const ADMINISTRATOR: &str = "tests";
+
+fn add_administrator(config: &Path, password: &str) {
+    let file = File::options().append(true).open(config.with_extension("acl"));
+    let written = file.and_then(|mut file| writeln!(file, "user {ADMINISTRATOR} on >{password} ~* &* +@all"));
+    written.expect("the users' file was just written");
 }
 
 fn port() -> u16 {

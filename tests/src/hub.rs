@@ -62,6 +62,12 @@ impl Hub {
         self.shared.state().said.clone()
     }
 
+    /// The last lines that were said, so many at most.
+    pub fn last_said(&self, most: usize) -> Vec<String> {
+        let state = self.shared.state();
+        state.said[state.said.len().saturating_sub(most)..].to_vec()
+    }
+
     /// Lets so many who wait for `name` go, those of the future included.
     pub fn let_go(&self, name: &str, times: usize) {
         *self.shared.state().turns.entry(name.to_owned()).or_default() += times;

@@ -11,10 +11,14 @@
 
 mod answer;
 mod builder;
+pub mod chaos;
 mod client;
 mod data_server;
+mod disk;
 mod hub;
 mod job_processes;
+mod link;
+mod links;
 mod people;
 mod process;
 mod programs;
@@ -27,8 +31,11 @@ pub use answer::Answer;
 pub use builder::Start;
 pub use client::Client;
 pub use data_server::DataServer;
+pub use disk::Disk;
 pub use hub::Hub;
 pub use job_processes::{lives, processes_of};
+pub use link::{Flow, Link, Trap, Way};
+pub use links::Peer;
 pub use process::Process;
 pub use programs::ours as program;
 pub use request::Request;

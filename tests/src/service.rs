@@ -25,6 +25,7 @@ const END_WITHIN: Duration = Duration::from_secs(40);
 #[derive(Debug)]
 pub struct Service {
     kind: &'static str,
+    program: &'static str,
     name: String,
     log: PathBuf,
     environment: Mutex<BTreeMap<String, String>>,
@@ -45,7 +46,12 @@ impl Service {
         let log = logs.join(format!("{name}.log"));
         let path = std::env::var_os("PATH").unwrap_or_default().to_string_lossy().into_owned();
         let environment = Mutex::new(BTreeMap::from([("PATH".to_owned(), path)]));
-        Self { kind, name, log, environment, running: Mutex::new(None) }
+        Self { kind, program: kind, name, log, environment, running: Mutex::new(None) }
+    }
+
+    /// The same, started from another program.
+    pub(crate) fn with_program(self, program: &'static str) -> Self {
+        Self { program, ..self }
     }
 
     /// Changes a key of its configuration, such as `lease`, from its next start on.
@@ -90,9 +96,12 @@ impl Service {
     }
 
     /// Starts the process. It is not ready yet.
-    pub(crate) fn launch(&self) {
+    ///
+    /// # Panics
+    /// It runs.
+    pub fn launch(&self) {
         assert!(self.slot().is_none(), "{} runs", self.name);
-        let mut command = Command::new(programs::ours(self.kind));
+        let mut command = Command::new(programs::ours(self.program));
         command.env_clear().envs(&*self.environment.lock().unwrap_or_else(PoisonError::into_inner));
         let log_begins = std::fs::metadata(&self.log).map_or(0, |file| file.len());
         let process = Process::start(command, &self.log);
@@ -166,6 +175,16 @@ impl Service {
     /// It does not run.
     pub fn kill(&self) {
         drop(self.slot().take().expect("the service runs"));
+    }
+
+    /// SIGKILL for the process alone, not for what it has started: that has to end by itself.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub async fn slay(&self) {
+        self.slot().as_ref().expect("the service runs").process.signal(Signal::KILL);
+        eventually("the end of a killed process", END_WITHIN, async || self.ended()).await;
+        self.kill();
     }
 
     /// SIGTERM, and its exit status once it has ended.

@@ -11,7 +11,10 @@ use tokio::sync::SemaphorePermit;
 use crate::builder::Start;
 use crate::client::Client;
 use crate::data_server::DataServer;
+use crate::disk::Disk;
 use crate::hub::Hub;
+use crate::link::Link;
+use crate::links::{Links, Peer};
 use crate::people;
 use crate::service::Service;
 use crate::waiting::retried;
@@ -31,9 +34,12 @@ pub struct System {
     pub(crate) auth: Service,
     pub(crate) nats: DataServer,
     pub(crate) valkey: DataServer,
+    /// Those of NATS and Valkey, if they have any.
+    pub(crate) disks: Vec<Disk>,
     pub(crate) client: Client,
     pub(crate) credentials: Credentials,
     pub(crate) hub: Hub,
+    pub(crate) links: Option<Links>,
     pub(crate) folder: TempDir,
     pub(crate) _place: SemaphorePermit<'static>,
 }
@@ -96,6 +102,30 @@ impl System {
     /// valkey-server.
     pub fn valkey(&self) -> &DataServer {
         &self.valkey
+    }
+
+    /// What lies between a service, such as `worker-0`, and one it uses.
+    ///
+    /// # Panics
+    /// The system was not started as [`Start::linked`], or the service does not use that peer.
+    pub fn link(&self, service: &str, peer: Peer) -> Link {
+        self.links.as_ref().and_then(|links| links.of(service, peer)).expect("a linked system")
+    }
+
+    /// The disk of NATS or Valkey; none where this process may not mount any.
+    pub fn disk(&self, of: &DataServer) -> Option<&Disk> {
+        self.disks.iter().find(|disk| disk.folder() == of.folder())
+    }
+
+    /// Takes a job's message out of the stream, as a worker does that has worked it off.
+    ///
+    /// # Panics
+    /// NATS is away.
+    pub async fn take_from_queue(&self, subject: &str) {
+        let nats_url = format!("nats://{}", self.nats.address());
+        let broker = people::broker(&nats_url, &self.credentials, broker::permissions::PROVISION).await;
+        let stream = broker.jetstream().get_stream_no_info(broker::names::JOBS_STREAM).await;
+        stream.expect("NATS is there").purge().filter(subject).await.expect("the stream answers");
     }
 
     /// Every password of this system.

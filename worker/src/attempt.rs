@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+#[cfg(feature = "planted-bugs")]
+use job_queue::planted;
 use job_queue::{
     Delivery, End, EndAnswer, EndRequest, EventKind, Job, Lease, NextTry, Outcome, StartAnswer,
     canceled_result,
@@ -161,6 +163,12 @@ async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i6
     let (fence, retries) = match answer {
         StartAnswer::Run { attempt, log_len, retries, .. } => (Fence { attempt, log_len }, retries),
         StartAnswer::Later(next) => return Some(Over::Later { next, leftovers: None }),
+        #[cfg(feature = "planted-bugs")]
+        StartAnswer::Ended(_) if planted::has(planted::Bug::NoAfterEffects) => {
+            keeper.ack().await;
+            keeper.let_go();
+            return None;
+        }
         StartAnswer::Ended(end) => return recorded(end, false),
         StartAnswer::Exhausted(end) => return recorded(end, true),
     };
@@ -243,6 +251,10 @@ async fn record_end(
     attempt: u32,
     finished: Finished,
 ) -> Option<Recorded> {
+    #[cfg(feature = "planted-bugs")]
+    if planted::has(planted::Bug::AckBeforeEnd) {
+        keeper.ack().await;
+    }
     let request = EndRequest {
         job,
         attempt,

@@ -99,6 +99,12 @@ impl Keeper {
         !self.shared.lease_gone.load(Ordering::Acquire)
     }
 
+    /// The acknowledgement at the wrong time.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) async fn ack(&self) {
+        self.shared.lease.ack().await;
+    }
+
     /// Another attempt holds the fence.
     pub(crate) fn let_go(&self) {
         self.shared.lease_gone.store(true, Ordering::Release);

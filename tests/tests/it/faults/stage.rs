@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use system_tests::{Answer, Client, Hub, Service, System, eventually};
 use tokio::task::JoinHandle;
@@ -121,13 +120,7 @@ pub(crate) fn figure(text: &str) {
 
 /// SIGKILL for the process alone, not for what it has started: that has to end by itself.
 pub(crate) async fn slay(service: &Service) {
-    kill_process(pid(service.id()), Signal::KILL).unwrap();
-    eventually("the end of a killed process", BOUND, async || service.ended()).await;
-    service.kill();
-}
-
-fn pid(id: u32) -> Pid {
-    Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
+    service.slay().await;
 }
 
 /// The name by which a worker's jobs know it.
