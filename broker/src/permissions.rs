@@ -85,8 +85,8 @@ fn auth_service() -> ServiceUser {
 }
 
 fn gateway() -> ServiceUser {
-    let mut publish = read_catalog(&["workspace", "user", "revoked", "head", "script", "audit"]);
-    publish.extend(write_catalog(&["head", "script", "audit"]));
+    let mut publish = read_catalog(&["workspace", "user", "revoked", "head", "script", "schedule", "audit"]);
+    publish.extend(write_catalog(&["head", "script", "schedule", "audit"]));
     publish.extend(read_objects("BLOBS"));
     publish.extend(write_objects("BLOBS"));
     publish.extend(read_objects("ARGS"));

@@ -24,6 +24,8 @@ pub enum Kind {
     Script,
     /// The current version of a path.
     Head,
+    /// A script that is run again and again, by the path of the schedule.
+    Schedule,
     /// One entry of the audit trail.
     Audit,
 }
@@ -39,6 +41,7 @@ impl Kind {
             Self::Revoked => "revoked",
             Self::Script => "script",
             Self::Head => "head",
+            Self::Schedule => "schedule",
             Self::Audit => "audit",
         }
     }

@@ -1,4 +1,4 @@
-//! What is *defined*: workspaces, accounts, users, tokens and scripts, over the one KV
+//! What is *defined*: workspaces, accounts, users, tokens, scripts and schedules, over the one KV
 //! stream `KV_CATALOG`. A deploy is one atomic batch; every process keeps the kinds it
 //! may read current by a watch and loads script bodies on demand.
 
@@ -23,8 +23,9 @@ pub use key::{Key, Kind};
 pub use open::{Catalog, kinds};
 pub use provision::{Profile, provision};
 pub use records::{
-    Account, ActionKind, AuditEntry, Head, NewScript, Operation, Reach, Record, Revoked, SandboxSettings,
-    Script, Token, TooWide, User, Workspace, WorkspaceSandbox, now_ms,
+    Account, ActionKind, AuditEntry, Cadence, Handler, Head, InvalidCadence, InvalidHandler, Json, NewScript,
+    Operation, Reach, Record, Revoked, SandboxSettings, Schedule, ScheduleSettings, Script, Token, TooWide,
+    User, Workspace, WorkspaceSandbox, now_ms,
 };
 pub use table::WatchState;
 

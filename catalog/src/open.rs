@@ -10,7 +10,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::batch::{Batch, Committed, Write};
 use crate::store::Store;
 use crate::table::{Table, WatchState};
-use crate::{Account, CatalogError, Head, Key, Kind, Record, Revoked, Script, Token, User, Workspace, watch};
+use crate::{
+    Account, CatalogError, Head, Key, Kind, Record, Revoked, Schedule, Script, Token, User, Workspace, watch,
+};
 
 /// The bodies of script versions kept in memory, in bytes.
 const SCRIPT_CACHE_BYTES: u64 = 64 << 20;
@@ -20,7 +22,7 @@ pub mod kinds {
     use crate::Kind;
 
     /// A gateway's.
-    pub const GATEWAY: &[Kind] = &[Kind::Workspace, Kind::User, Kind::Revoked, Kind::Head];
+    pub const GATEWAY: &[Kind] = &[Kind::Workspace, Kind::User, Kind::Revoked, Kind::Head, Kind::Schedule];
     /// auth-service's.
     pub const AUTH_SERVICE: &[Kind] =
         &[Kind::Workspace, Kind::Account, Kind::User, Kind::Token, Kind::Revoked];
@@ -46,6 +48,7 @@ pub(crate) struct Tables {
     pub(crate) tokens: Option<Arc<Table<Token>>>,
     pub(crate) revoked: Option<Arc<Table<Revoked>>>,
     pub(crate) heads: Option<Arc<Table<Head>>>,
+    pub(crate) schedules: Option<Arc<Table<Schedule>>>,
     changes: tokio::sync::watch::Sender<u64>,
 }
 
@@ -136,6 +139,7 @@ impl Tables {
             Kind::Token => self.tokens = Some(self.start(broker, stop)),
             Kind::Revoked => self.revoked = Some(self.start(broker, stop)),
             Kind::Head => self.heads = Some(self.start(broker, stop)),
+            Kind::Schedule => self.schedules = Some(self.start(broker, stop)),
             Kind::Script | Kind::Audit => {}
         }
     }
@@ -154,6 +158,7 @@ impl Tables {
             self.tokens.as_ref().map(|table| table.state()),
             self.revoked.as_ref().map(|table| table.state()),
             self.heads.as_ref().map(|table| table.state()),
+            self.schedules.as_ref().map(|table| table.state()),
         ];
         states.into_iter().flatten().collect()
     }
@@ -166,6 +171,7 @@ impl Tables {
             Kind::Token => apply(self.tokens.as_ref(), write, revision),
             Kind::Revoked => apply(self.revoked.as_ref(), write, revision),
             Kind::Head => apply(self.heads.as_ref(), write, revision),
+            Kind::Schedule => apply(self.schedules.as_ref(), write, revision),
             Kind::Script | Kind::Audit => {}
         }
     }

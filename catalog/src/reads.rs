@@ -7,7 +7,7 @@ use proto::{ScriptPath, TokenId, WorkspaceId};
 
 use crate::open::Catalog;
 use crate::table::{Table, WatchState};
-use crate::{Account, CatalogError, Head, Key, Kind, Record, Token, User, Workspace};
+use crate::{Account, CatalogError, Head, Key, Kind, Record, Schedule, Token, User, Workspace};
 
 impl Catalog {
     /// The current version of a path; none when there is none or it is archived.
@@ -45,6 +45,23 @@ impl Catalog {
     pub fn heads(&self, workspace: &WorkspaceId) -> Result<Vec<Arc<Head>>, CatalogError> {
         let heads = loaded(self.tables.heads.as_ref(), Kind::Head)?.all();
         Ok(heads.into_iter().filter(|head| head.workspace == *workspace).collect())
+    }
+
+    /// Every schedule of a workspace, in no order.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unavailable`] before the first load.
+    pub fn schedules(&self, workspace: &WorkspaceId) -> Result<Vec<Arc<Schedule>>, CatalogError> {
+        let schedules = self.all_schedules()?;
+        Ok(schedules.into_iter().filter(|schedule| schedule.workspace == *workspace).collect())
+    }
+
+    /// Every schedule of every workspace, in no order.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unavailable`] before the first load.
+    pub fn all_schedules(&self) -> Result<Vec<Arc<Schedule>>, CatalogError> {
+        Ok(loaded(self.tables.schedules.as_ref(), Kind::Schedule)?.all())
     }
 
     /// A workspace.

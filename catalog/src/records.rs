@@ -3,6 +3,7 @@
 
 mod identity;
 mod sandbox;
+mod schedule;
 mod script;
 mod trail;
 
@@ -13,6 +14,7 @@ use crate::{CatalogError, Key, Kind};
 
 pub use identity::{Account, Revoked, Token, User, Workspace};
 pub use sandbox::{Reach, SandboxSettings, TooWide, WorkspaceSandbox};
+pub use schedule::{Cadence, Handler, InvalidCadence, InvalidHandler, Json, Schedule, ScheduleSettings};
 pub use script::{Head, NewScript, Script};
 pub use trail::{ActionKind, AuditEntry, Operation};
 

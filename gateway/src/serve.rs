@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::job_id::JobIds;
 
 /// What a gateway reads of the catalog.
-const KINDS: [Kind; 4] = [Kind::Workspace, Kind::User, Kind::Revoked, Kind::Head];
+const KINDS: [Kind; 5] = [Kind::Workspace, Kind::User, Kind::Revoked, Kind::Head, Kind::Schedule];
 /// How long a client may take to send its request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long the first callers wait for the tables; later they get 503 instead.

@@ -17,6 +17,12 @@ pub enum Action<'a> {
     ReadScript(&'a ScriptPath),
     /// Deploy, change or remove a script.
     WriteScript(&'a ScriptPath),
+    /// Read a schedule.
+    ReadSchedule(&'a ScriptPath),
+    /// Make, change, switch or remove a schedule.
+    WriteSchedule(&'a ScriptPath),
+    /// List schedules.
+    ListSchedules,
     /// Read a job: its record, result and log.
     ReadJob(JobOwner<'a>),
     /// Cancel a job.
@@ -104,6 +110,15 @@ impl Rights {
             Action::WriteScript(path) => {
                 (format!("scripts:write:{path}"), self.scopes.allow("scripts", "write", path.as_str()))
             }
+            Action::ReadSchedule(path) => {
+                (format!("schedules:read:{path}"), self.scopes.allow("schedules", "read", path.as_str()))
+            }
+            Action::WriteSchedule(path) => {
+                (format!("schedules:write:{path}"), self.scopes.allow("schedules", "write", path.as_str()))
+            }
+            Action::ListSchedules => {
+                ("schedules:read".to_owned(), self.scopes.allow("schedules", "read", ""))
+            }
             Action::ReadJob(owner) => ("jobs:read".to_owned(), self.job_scope("read", owner)),
             Action::CancelJob(owner) => ("jobs:write".to_owned(), self.job_scope("write", owner)),
             Action::ListJobs => ("jobs:read".to_owned(), self.scopes.allow("jobs", "read", "")),
@@ -130,14 +145,20 @@ impl Rights {
             Action::WriteScript(_) if self.is_operator && !self.is_admin => {
                 Err(Refusal::new("operators may not write scripts"))
             }
+            Action::WriteSchedule(_) if self.is_operator && !self.is_admin => {
+                Err(Refusal::new("operators may not write schedules"))
+            }
             Action::WriteWorkspace if !self.is_admin => {
                 Err(Refusal::new("Require Admin privileges for the settings of the workspace"))
             }
             Action::WriteScript(_)
+            | Action::WriteSchedule(_)
             | Action::WriteWorkspace
             | Action::ReadWorkspace
             | Action::RunScript(_)
             | Action::ReadScript(_)
+            | Action::ReadSchedule(_)
+            | Action::ListSchedules
             | Action::ReadJob(_)
             | Action::CancelJob(_)
             | Action::ListJobs
@@ -148,11 +169,14 @@ impl Rights {
 
     fn path_permits(&self, action: Action<'_>) -> Result<(), Refusal> {
         let (path, writes, own) = match action {
-            Action::RunScript(path) | Action::ReadScript(path) => (path, false, false),
-            Action::WriteScript(path) => (path, true, false),
+            Action::RunScript(path) | Action::ReadScript(path) | Action::ReadSchedule(path) => {
+                (path, false, false)
+            }
+            Action::WriteScript(path) | Action::WriteSchedule(path) => (path, true, false),
             Action::ReadJob(owner) => (owner.path, false, owner.email == self.email),
             Action::CancelJob(owner) => (owner.path, true, owner.email == self.email),
             Action::ListJobs
+            | Action::ListSchedules
             | Action::ReadSelf
             | Action::ManageTokens
             | Action::ReadWorkspace
@@ -175,10 +199,13 @@ impl Action<'_> {
         match self {
             Self::RunScript(_)
             | Self::WriteScript(_)
+            | Self::WriteSchedule(_)
             | Self::CancelJob(_)
             | Self::ManageTokens
             | Self::WriteWorkspace => true,
             Self::ReadScript(_)
+            | Self::ReadSchedule(_)
+            | Self::ListSchedules
             | Self::ReadJob(_)
             | Self::ListJobs
             | Self::ReadSelf

@@ -18,6 +18,14 @@ pub enum Operation {
     ScriptsUpdate,
     #[serde(rename = "scripts.archive")]
     ScriptsArchive,
+    #[serde(rename = "schedule.create")]
+    ScheduleCreate,
+    #[serde(rename = "schedule.edit")]
+    ScheduleEdit,
+    #[serde(rename = "schedule.setenabled")]
+    ScheduleSetEnabled,
+    #[serde(rename = "schedule.delete")]
+    ScheduleDelete,
     #[serde(rename = "users.create")]
     UsersCreate,
     #[serde(rename = "users.token.create")]
@@ -94,11 +102,15 @@ impl AuditEntry {
 impl Operation {
     fn action_kind(self) -> ActionKind {
         match self {
-            Self::ScriptsCreate | Self::UsersCreate | Self::UsersTokenCreate | Self::WorkspacesCreate => {
-                ActionKind::Created
+            Self::ScriptsCreate
+            | Self::ScheduleCreate
+            | Self::UsersCreate
+            | Self::UsersTokenCreate
+            | Self::WorkspacesCreate => ActionKind::Created,
+            Self::ScriptsUpdate | Self::ScheduleEdit | Self::ScheduleSetEnabled | Self::WorkspacesUpdate => {
+                ActionKind::Updated
             }
-            Self::ScriptsUpdate | Self::WorkspacesUpdate => ActionKind::Updated,
-            Self::ScriptsArchive | Self::UsersTokenDelete => ActionKind::Delete,
+            Self::ScriptsArchive | Self::ScheduleDelete | Self::UsersTokenDelete => ActionKind::Delete,
         }
     }
 }

@@ -31,7 +31,19 @@ fn who_may_run_read_and_write_what() {
         assert_eq!(member(&[]).permits(Action::RunScript(&path)).is_ok(), runs, "run {text}");
         assert_eq!(member(&[]).permits(Action::ReadScript(&path)).is_ok(), reads, "read {text}");
         assert_eq!(member(&[]).permits(Action::WriteScript(&path)).is_ok(), writes, "write {text}");
-        for action in [Action::RunScript(&path), Action::ReadScript(&path), Action::WriteScript(&path)] {
+        assert_eq!(member(&[]).permits(Action::ReadSchedule(&path)).is_ok(), reads, "read schedule {text}");
+        assert_eq!(
+            member(&[]).permits(Action::WriteSchedule(&path)).is_ok(),
+            writes,
+            "write schedule {text}"
+        );
+        for action in [
+            Action::RunScript(&path),
+            Action::ReadScript(&path),
+            Action::WriteScript(&path),
+            Action::ReadSchedule(&path),
+            Action::WriteSchedule(&path),
+        ] {
             assert!(admin(&[]).permits(action).is_ok(), "admin {action:?}");
         }
     }
@@ -43,14 +55,26 @@ fn operators_run_but_do_not_write() {
     let operator = Rights { is_operator: true, ..member(&[]) };
     assert!(operator.permits(Action::RunScript(&own)).is_ok());
     assert!(operator.permits(Action::WriteScript(&own)).is_err());
+    assert!(operator.permits(Action::ReadSchedule(&own)).is_ok());
+    assert_eq!(
+        operator.permits(Action::WriteSchedule(&own)).unwrap_err().message,
+        "operators may not write schedules"
+    );
 }
 
 #[test]
 fn read_only_tokens_change_nothing() {
     let own = path("u/eve/x");
     let token = Rights { read_only: true, ..admin(&[]) };
-    assert!(token.permits(Action::ReadScript(&own)).is_ok());
-    for action in [Action::RunScript(&own), Action::WriteScript(&own), Action::ManageTokens] {
+    for action in [Action::ReadScript(&own), Action::ReadSchedule(&own), Action::ListSchedules] {
+        assert!(token.permits(action).is_ok(), "{action:?}");
+    }
+    for action in [
+        Action::RunScript(&own),
+        Action::WriteScript(&own),
+        Action::WriteSchedule(&own),
+        Action::ManageTokens,
+    ] {
         assert!(token.permits(action).is_err(), "{action:?}");
     }
 }
@@ -122,6 +146,9 @@ fn a_webhook_token_runs_its_script_reads_its_runs_and_nothing_else() {
         Action::RunScript(&other),
         Action::ReadScript(&own),
         Action::WriteScript(&own),
+        Action::ReadSchedule(&own),
+        Action::WriteSchedule(&own),
+        Action::ListSchedules,
         Action::ReadJob(someone_elses),
         Action::ReadJob(other_script),
         Action::ListJobs,
@@ -154,6 +181,30 @@ fn write_implies_read_and_domains_do_not_mix() {
     assert!(member(&["flows:write"]).permits(Action::ReadScript(&script)).is_err());
     assert!(member(&["scripts:read:u/eve/*"]).permits(Action::ReadScript(&script)).is_ok());
     assert!(member(&["users:write"]).permits(Action::ManageTokens).is_ok());
+}
+
+#[test]
+fn schedules_have_scopes_of_their_own() {
+    let (own, other) = (path("u/eve/x"), path("u/eve/y"));
+    // (scope, reads u/eve/x, writes it, writes u/eve/y, lists)
+    let table = [
+        ("schedules:read", true, false, false, true),
+        ("schedules:write", true, true, true, true),
+        ("schedules:write:u/eve/x", true, true, false, false),
+        ("schedules:read:u/eve/*", true, false, false, false),
+        ("scripts:write", false, false, false, false),
+        ("jobs:run", false, false, false, false),
+    ];
+    for (scope, reads, writes, writes_other, lists) in table {
+        let holder = member(&[scope]);
+        assert_eq!(holder.permits(Action::ReadSchedule(&own)).is_ok(), reads, "{scope}");
+        assert_eq!(holder.permits(Action::WriteSchedule(&own)).is_ok(), writes, "{scope}");
+        assert_eq!(holder.permits(Action::WriteSchedule(&other)).is_ok(), writes_other, "{scope}");
+        assert_eq!(holder.permits(Action::ListSchedules).is_ok(), lists, "{scope}");
+        assert!(scope == "jobs:run" || holder.permits(Action::RunScript(&own)).is_err(), "{scope}");
+    }
+    let refusal = member(&["jobs:run"]).permits(Action::WriteSchedule(&own)).unwrap_err();
+    assert_eq!(refusal.message, "Access denied. Required scope: schedules:write:u/eve/x");
 }
 
 #[test]
