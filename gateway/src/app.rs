@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use catalog::Catalog;
 use job_queue::{
-    ArgsStore, Completions, Control, DeadLetters, Events, Finder, Publisher, QueuedRows, Records,
+    ArgsStore, Completions, Control, DeadLetters, Events, Finder, Publisher, QueuedRows, Records, Ticks,
 };
 
 use crate::auth::Authenticator;
@@ -23,6 +23,7 @@ pub(crate) struct Parts {
     pub(crate) publisher: Publisher,
     pub(crate) finder: Finder,
     pub(crate) dead_letters: DeadLetters,
+    pub(crate) ticks: Ticks,
     pub(crate) args: ArgsStore,
     pub(crate) completions: Completions,
     pub(crate) events: Events,

@@ -4,13 +4,13 @@ use broker::names;
 use chrono::{DateTime, Utc};
 use job_queue::{CancelRequest, DeathReason, Job, KeptLetter, PublishError, now_us};
 use proto::{JobId, ScriptPath, WorkspaceId};
-use ring::digest;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
+use crate::job_id::derived;
 use crate::present::timestamp;
 use crate::trigger;
 
@@ -154,10 +154,7 @@ async fn put_back(app: &App, workspace: &WorkspaceId, kept: &KeptLetter) -> Resu
 
 /// The same for the same job, which dies once, so that it is replayed once.
 fn successor(workspace: &WorkspaceId, kept: &KeptLetter) -> JobId {
-    let text = format!("hookmill replay v1 {workspace} {}", kept.id);
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest::digest(&digest::SHA256, text.as_bytes()).as_ref()[..16]);
-    uuid::Builder::from_random_bytes(bytes).into_uuid().into()
+    derived(&format!("hookmill replay v1 {workspace} {}", kept.id))
 }
 
 #[cfg(test)]

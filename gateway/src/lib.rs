@@ -18,6 +18,7 @@ mod router;
 mod routes;
 mod serve;
 mod sweep;
+mod ticks;
 mod trigger;
 
 pub use config::Config;

@@ -11,7 +11,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use job_queue::{
     ArgsStore, Completions, Control, DeadLetters, Events, Finder, Mover, Publisher, QueuedRows, Records,
-    RedisConfig, Sweeper,
+    RedisConfig, Sweeper, Ticks,
 };
 use lifecycle::Process;
 use proto::InstanceId;
@@ -22,6 +22,7 @@ use crate::app::{App, Parts};
 use crate::auth::{AuthClient, Authenticator};
 use crate::config::Config;
 use crate::job_id::JobIds;
+use crate::ticks;
 
 /// What a gateway reads of the catalog.
 const KINDS: [Kind; 5] = [Kind::Workspace, Kind::User, Kind::Revoked, Kind::Head, Kind::Schedule];
@@ -77,9 +78,8 @@ async fn assemble(config: Config, housekeeping: &Housekeeping<'_>) -> anyhow::Re
     housekeeping.spawn("sweeper", crate::sweep::keep(sweeper, catalog.clone(), config.sweep_every));
     watch_dependencies(&broker, &catalog, housekeeping.process);
     let publisher = Publisher::new(broker.clone());
-    move_due_jobs(&broker, &publisher, housekeeping.process).await?;
     let job_ids = JobIds::new(config.auth_credential.expose());
-    Ok(App::new(Parts {
+    let app = App::new(Parts {
         catalog,
         auth: Authenticator::new(auth),
         records,
@@ -89,19 +89,25 @@ async fn assemble(config: Config, housekeeping: &Housekeeping<'_>) -> anyhow::Re
         args: ArgsStore::new(broker.clone()),
         completions,
         events: Events::new(broker.clone()),
-        control: Control::new(broker),
+        ticks: Ticks::new(broker.clone()),
+        control: Control::new(broker.clone()),
         queued_rows,
         job_ids,
         tasks: housekeeping.process.tasks.clone(),
         config,
-    }))
+    });
+    fire_timers(&broker, &app, housekeeping).await?;
+    Ok(app)
 }
 
-/// Every gateway moves jobs whose time has come, until it drains.
-async fn move_due_jobs(broker: &Broker, publisher: &Publisher, process: &Process) -> anyhow::Result<()> {
-    let (ticks, _fired) = tokio::sync::mpsc::unbounded_channel();
-    let mover = Mover::open(broker.clone(), publisher.clone(), ticks).await?;
+/// Every gateway moves jobs whose time has come, and fires schedules, until it drains.
+async fn fire_timers(broker: &Broker, app: &App, housekeeping: &Housekeeping<'_>) -> anyhow::Result<()> {
+    let (ticks, fired) = tokio::sync::mpsc::unbounded_channel();
+    let mover = Mover::open(broker.clone(), app.publisher.clone(), ticks).await?;
+    let process = housekeeping.process;
     let drain = process.shutdown.drain_token().clone();
+    housekeeping.spawn("ticks", ticks::fire(app.clone(), fired));
+    housekeeping.spawn("schedules' timers", ticks::keep(app.clone()));
     process.spawn_essential("timers", async move {
         mover.run(drain.clone()).await;
         anyhow::ensure!(drain.is_cancelled(), "it ended while jobs may come due");

@@ -100,7 +100,12 @@ impl Target {
 }
 
 fn tag(own: Option<&Tag>, language: Language) -> Tag {
-    own.cloned().unwrap_or_else(|| language.default_tag().parse().expect("language names are valid tags"))
+    own.cloned().unwrap_or_else(|| default_tag(language))
+}
+
+/// Where jobs of a language wait that say nothing else.
+pub(crate) fn default_tag(language: Language) -> Tag {
+    language.default_tag().parse().expect("language names are valid tags")
 }
 
 /// The id of the job that a request is to make. It is known before anything is asked of anybody,
