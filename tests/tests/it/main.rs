@@ -15,6 +15,7 @@ mod python_client;
 mod retries;
 mod sandbox;
 mod scheduled;
+mod schedules;
 mod scripts;
 mod secrets;
 mod tokens;
