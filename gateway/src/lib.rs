@@ -16,6 +16,7 @@ mod present;
 mod request;
 mod router;
 mod routes;
+mod schedule;
 mod serve;
 mod sweep;
 mod ticks;

@@ -4,8 +4,8 @@ use serde_json::Value;
 use utoipa::OpenApi;
 
 use crate::routes::{
-    cancel, dead_letters, instance, jobs, list, queue, run, run_now, scripts, tokens, updates, users,
-    workspaces,
+    cancel, dead_letters, instance, jobs, list, queue, run, run_now, schedules, scripts, tokens, updates,
+    users, workspaces,
 };
 
 #[derive(OpenApi)]
@@ -21,6 +21,8 @@ use crate::routes::{
         dead_letters::list, dead_letters::get, dead_letters::replay, dead_letters::discard,
         dead_letters::replay_many, dead_letters::discard_many,
         scripts::create, scripts::by_path, scripts::by_hash,
+        schedules::create, schedules::update, schedules::set_enabled, schedules::delete,
+        schedules::get, schedules::exists, schedules::list, schedules::preview,
         tokens::create, tokens::list, tokens::delete,
         users::whoami, users::whoami_here,
         workspaces::exists, workspaces::settings, workspaces::edit_sandbox, instance::version, instance::openapi,

@@ -5,19 +5,20 @@ use axum::routing::{delete, get, post};
 
 use crate::app::App;
 use crate::routes::{
-    cancel, dead_letters, instance, jobs, list, queue, run, run_now, scripts, tokens, updates, users,
-    workspaces,
+    cancel, dead_letters, instance, jobs, list, queue, run, run_now, schedules, scripts, tokens, updates,
+    users, workspaces,
 };
 
 /// The API.
 pub(crate) fn build(app: App) -> Router {
-    let workspaced = webhooks().merge(inspection()).merge(definitions());
+    let workspaced = webhooks().merge(inspection()).merge(definitions()).merge(scheduling());
     let api = Router::new()
         .nest("/w/{workspace}", workspaced)
         .route("/users/whoami", get(users::whoami))
         .route("/users/tokens/create", post(tokens::create))
         .route("/users/tokens/list", get(tokens::list))
         .route("/users/tokens/delete/{token_prefix}", delete(tokens::delete))
+        .route("/schedules/preview", post(schedules::preview))
         .route("/workspaces/exists", post(workspaces::exists))
         .route("/version", get(instance::version))
         .route("/openapi.json", get(instance::openapi));
@@ -72,4 +73,15 @@ fn definitions() -> Router<App> {
         .route("/users/whoami", get(users::whoami_here))
         .route("/workspaces/get_settings", get(workspaces::settings))
         .route("/workspaces/edit_sandbox", post(workspaces::edit_sandbox))
+}
+
+fn scheduling() -> Router<App> {
+    Router::new()
+        .route("/schedules/create", post(schedules::create))
+        .route("/schedules/update/{*path}", post(schedules::update))
+        .route("/schedules/get/{*path}", get(schedules::get))
+        .route("/schedules/list", get(schedules::list))
+        .route("/schedules/exists/{*path}", get(schedules::exists))
+        .route("/schedules/delete/{*path}", delete(schedules::delete))
+        .route("/schedules/setenabled/{*path}", post(schedules::set_enabled))
 }

@@ -8,6 +8,7 @@ pub(crate) mod list;
 pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod run_now;
+pub(crate) mod schedules;
 pub(crate) mod scripts;
 pub(crate) mod tokens;
 pub(crate) mod updates;

@@ -79,6 +79,17 @@ impl System {
         sent.expect("NATS is there").await.expect("the stream takes it");
     }
 
+    /// Removes every timer, as a mistake of an operator would.
+    ///
+    /// # Panics
+    /// NATS is away.
+    pub async fn purge_timers(&self) {
+        let nats_url = format!("nats://{}", self.nats.address());
+        let broker = people::broker(&nats_url, &self.credentials, broker::permissions::PROVISION).await;
+        let subject = format!("$JS.API.STREAM.PURGE.{}", broker::names::TIMERS_STREAM);
+        broker.client().request(subject, "".into()).await.expect("NATS is there");
+    }
+
     /// A gateway by its number from 0 on.
     pub fn gateway(&self, number: usize) -> &Service {
         &self.gateways[number]

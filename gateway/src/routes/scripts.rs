@@ -110,7 +110,8 @@ fn check_settings(new: &NewScript) -> ApiResult<SandboxSettings> {
     }
 }
 
-fn is_default(value: &Value) -> bool {
+/// Whether a setting asks for what happens without it.
+pub(crate) fn is_default(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(on) => !on,
