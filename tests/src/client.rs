@@ -39,6 +39,17 @@ impl Client {
         }
     }
 
+    /// The same caller with a connection of its own for each request: nothing is sent over one that the
+    /// other side is just giving up.
+    ///
+    /// # Panics
+    /// The HTTP client cannot be built.
+    #[must_use]
+    pub fn unpooled(&self) -> Self {
+        let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build();
+        Self { http: http.expect("an HTTP client"), ..self.clone() }
+    }
+
     /// The same caller with another token.
     #[must_use]
     pub fn with_token(&self, token: &str) -> Self {

@@ -112,6 +112,7 @@ impl Campaign {
                 system.client().workspace(),
                 system.client().token(),
             )
+            .unpooled()
         });
         let caller = Caller { clients, ledger: ledger.clone(), port: system.hub().port() };
         let load = Load::start(caller, self.seed, self.pace);

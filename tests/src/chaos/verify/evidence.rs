@@ -11,6 +11,7 @@ use super::leftovers::{Remains, folders};
 use crate::chaos::ledger::{Call, Ledger, Newer, Struck};
 use crate::chaos::runs::{self, Run};
 use crate::system::System;
+use crate::waiting::retried;
 
 /// How long a system may take to become idle once nothing is wrong any more.
 const IDLE_WITHIN: Duration = Duration::from_secs(90);
@@ -61,10 +62,15 @@ async fn idle(system: &System, unreadable: u64) {
     }
 }
 
-/// Jobs that exist.
+/// Jobs that exist: of the others it is said that they do not.
 async fn shown(system: &System, ids: &BTreeSet<String>) -> BTreeMap<String, Value> {
     let asked = futures::stream::iter(ids.iter().cloned()).map(|id| async move {
-        let answer = system.client().get_path(&format!("jobs_u/get/{id}")).send().await;
+        let path = format!("jobs_u/get/{id}");
+        let answer = retried("word of a job", IDLE_WITHIN, || async {
+            let answer = system.client().get_path(&path).send().await;
+            matches!(answer.status, 200 | 404).then_some(answer)
+        })
+        .await;
         (answer.status == 200).then(|| (id, answer.json()))
     });
     asked.buffer_unordered(AT_ONCE).filter_map(async |job| job).collect().await

@@ -32,17 +32,21 @@ fn one_job(evidence: &Evidence) -> Vec<Violation> {
 
 fn answered(evidence: &Evidence, call: &Call) -> Option<Violation> {
     let wrong = match &call.heard {
-        Heard::Nothing => "nobody answered at all".to_owned(),
+        Heard::Nothing => format!("gateway-{} did not answer within {:?}", call.gateway, span(call)),
         Heard::Odd { status, body } => format!("was answered {status}: {body}"),
         Heard::Broken { why } if !excused(&evidence.struck, call) => {
-            let span = (call.sent_us / 1000, call.answered_us / 1000);
-            format!("its connection to gateway-{} broke for no reason within {span:?}: {why}", call.gateway)
+            format!("gateway-{} broke off for no reason within {:?}: {why}", call.gateway, span(call))
         }
         Heard::Ended { job, body } => return told(evidence, call, job, Some(body)),
         Heard::TimedOut { job } => return told(evidence, call, job, None),
         Heard::Accepted { .. } | Heard::Refused { .. } | Heard::Broken { .. } => return None,
     };
     Some(Violation::new(Rule::Answered, call.value.as_str(), wrong))
+}
+
+/// From when to when, in Unix ms, as the faults are told.
+fn span(call: &Call) -> (i64, i64) {
+    (call.sent_us / 1000, call.answered_us / 1000)
 }
 
 /// Whether its gateway died, or its callers' network did, while it was on its way.
