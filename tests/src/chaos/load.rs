@@ -97,8 +97,14 @@ impl Promise {
 
     async fn make(mut self) {
         match self.kind {
-            Kind::Sync | Kind::Async | Kind::Large | Kind::Once | Kind::Failing => {
-                self.ask("", None).await;
+            Kind::Sync
+            | Kind::Async
+            | Kind::Large
+            | Kind::Once
+            | Kind::Failing
+            | Kind::Delayed
+            | Kind::Retried => {
+                self.ask(self.kind.query(), None).await;
             }
             Kind::Keyed => self.by_key().await,
             Kind::Again => self.again().await,

@@ -61,7 +61,7 @@ fn one(job: &Known<'_>) -> Vec<Violation> {
         found.push(Violation::new(Rule::OneEnd, job.id, format!("it has not ended: {shown}")));
         return found;
     }
-    let wrong = [outcome(job, shown), last_attempt(job, shown), buried(job, shown)];
+    let wrong = [outcome(job, shown), tries(job, shown), last_attempt(job, shown), buried(job, shown)];
     found.extend(wrong.into_iter().flatten());
     found.extend(after_end(job, shown));
     found
@@ -93,7 +93,7 @@ fn is_lost(shown: &Value) -> bool {
 
 fn outcome(job: &Known<'_>, shown: &Value) -> Option<Violation> {
     let kind = job.kind?;
-    let spent = shown["attempt"].as_u64().unwrap_or(0) >= kind.attempts();
+    let spent = shown["attempt"].as_u64().unwrap_or(0) >= kind.losses();
     let (success, canceled) = (shown["success"] == true, shown["canceled"] == true);
     let result = shown["result"].as_str().unwrap_or_default();
     let fits = match kind.expected() {
@@ -105,6 +105,15 @@ fn outcome(job: &Known<'_>, shown: &Value) -> Option<Violation> {
         Expected::Canceled => canceled || !job.promised,
     };
     (!fits).then(|| Violation::new(Rule::Outcome, job.id, format!("a {kind:?} ended so: {shown}")))
+}
+
+/// Each try that failed is shown, and there are as many as were asked for.
+fn tries(job: &Known<'_>, shown: &Value) -> Option<Violation> {
+    let kind = job.kind.filter(|kind| kind.tries() > 1 && !is_lost(shown))?;
+    let attempts = shown["attempts"].as_array().map_or(&[][..], Vec::as_slice);
+    let failed = attempts.iter().filter(|attempt| attempt["state"] == "failure").count() as u64;
+    let what = format!("{failed} tries of {}: {shown}", kind.tries());
+    (failed != kind.tries()).then(|| Violation::new(Rule::Outcome, job.id, what))
 }
 
 /// The result names the run that made it, and the record the attempt that counts.
