@@ -51,11 +51,16 @@ impl Evidence {
     }
 }
 
-/// Resolves when the stream holds nothing but what nobody can read, and all folders are removed.
+/// Resolves when no job waits for its time, the stream of jobs holds nothing but what nobody can read, and all folders
+/// are removed.
 async fn idle(system: &System, unreadable: u64) {
     loop {
-        let held = system.nats().held("JOBS_0").await;
-        if held.is_some_and(|held| held <= unreadable) && folders(system).is_empty() {
+        // from one stream to the other a job is in both, whichever way it goes
+        let aside = system.nats().held("TIMERS").await;
+        let ready = system.nats().held("JOBS_0").await;
+        let aside_still = system.nats().held("TIMERS").await;
+        let none = ready.is_some_and(|ready| ready <= unreadable) && [aside, aside_still] == [Some(0); 2];
+        if none && folders(system).is_empty() {
             return;
         }
         tokio::time::sleep(LOOK).await;

@@ -16,6 +16,7 @@ use crate::system::System;
 pub(in crate::chaos) struct Remains {
     idle: bool,
     jobs: Option<u64>,
+    timers: Option<u64>,
     letters: Option<u64>,
     /// Messages that workers have and did not answer, and that wait for one, of all consumers.
     pending: Option<u64>,
@@ -50,6 +51,7 @@ impl Remains {
         Self {
             idle,
             jobs,
+            timers: nats.held("TIMERS").await,
             letters: nats.held("DEAD").await,
             pending: pending(nats).await,
             unfinished: unfinished(system).await,
@@ -98,6 +100,9 @@ pub(super) fn check(evidence: &Evidence) -> Vec<Violation> {
     }
     if remains.jobs != Some(0) {
         say("JOBS_0", format!("it holds {:?} jobs", remains.jobs));
+    }
+    if remains.timers != Some(0) {
+        say("TIMERS", format!("it holds {:?} timers", remains.timers));
     }
     if remains.pending != Some(0) {
         say("the consumers of JOBS_0", format!("{:?} messages are not answered", remains.pending));
