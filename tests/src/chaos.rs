@@ -19,6 +19,7 @@ mod runs;
 mod scripts;
 mod seed;
 mod strike;
+mod ticks;
 mod verify;
 
 pub use campaign::Campaign;

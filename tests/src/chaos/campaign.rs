@@ -14,6 +14,7 @@ use super::plan::Plan;
 use super::report::Report;
 use super::scripts;
 use super::strike::Hand;
+use super::ticks;
 use super::verify::{Evidence, violations};
 use crate::client::Client;
 use crate::link::Link;
@@ -115,11 +116,13 @@ impl Campaign {
             .unpooled()
         });
         let caller = Caller { clients, ledger: ledger.clone(), port: system.hub().port() };
+        ticks::begin(system.client(), caller.port).await;
         let load = Load::start(caller, self.seed, self.pace);
         let hand = Hand { system: &system, ledger: ledger.clone(), callers };
         tokio::time::sleep(RUN_UP).await;
         self.strike(&hand, tell).await;
         load.stop().await;
+        ticks::end(system.client()).await;
         let evidence = Evidence::gather(&system, &ledger).await;
         if let Some(logs) = &self.logs {
             copy(&system.folder().join("log"), logs).expect("the folder for logs can be written");

@@ -4,6 +4,7 @@ mod evidence;
 mod jobs;
 mod leftovers;
 mod promises;
+mod ticks;
 
 use std::fmt;
 
@@ -32,6 +33,8 @@ pub enum Rule {
     Answered,
     /// Streams, indexes, object store and folders hold nothing that is over.
     Leftovers,
+    /// A schedule makes one job for each of its ticks, and no other.
+    Ticks,
     /// A restart keeps what was there.
     Kept,
 }
@@ -66,6 +69,7 @@ pub(super) fn violations(evidence: &Evidence) -> Vec<Violation> {
     let mut found: Vec<Violation> = remarks.collect();
     found.extend(jobs::check(evidence));
     found.extend(promises::check(evidence));
+    found.extend(ticks::check(evidence));
     found.extend(leftovers::check(evidence));
     found
 }
