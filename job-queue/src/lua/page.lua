@@ -16,8 +16,10 @@ end
 -- The rank, in the order asked for, of the first entry behind the cursor.
 local function behind(score, id)
   if score == '' then return 0 end
-  local rank = redis.call(newest and 'ZREVRANK' or 'ZRANK', KEYS[1], id)
-  if rank then return rank + 1 end
+  -- one that has moved since is not where the page before ended
+  if tonumber(redis.call('ZSCORE', KEYS[1], id) or 'nan') == tonumber(score) then
+    return redis.call(newest and 'ZREVRANK' or 'ZRANK', KEYS[1], id) + 1
+  end
   local older = before(score, id)
   return newest and redis.call('ZCARD', KEYS[1]) - older or older
 end

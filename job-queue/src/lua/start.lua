@@ -1,6 +1,6 @@
 -- ARGV: 1 id, 2 nonce of this call, 3 worker, 4 now µs, 5 envelope, 6 created µs, 7 arguments,
 -- 8 attempts at most, 9 first log line, 10 its units, 11 result when exhausted, 12 retention s, 13 isolation,
--- 14 tries that had failed when the message was made
+-- 14 tries that had failed when the message was made, 15 its place in the listings, µs
 local got = redis.call('HMGET', KEYS[1], 'state', 'nonce', 'attempt', 'log_len', 'cancel_by', 'dead', 'due_us', 'retries', 'base')
 local retries = tonumber(got[8] or '0')
 if terminal(got[1]) then
@@ -22,7 +22,7 @@ end
 local attempt = tonumber(got[3] or '0') + 1
 if got[1] == 'running' then note_attempt('lost', got[3], ARGV[4], '0', got[4] or '0', '') end
 trim(ARGV[4], ARGV[12])
-index(ARGV[1], ARGV[6], ARGV[12])
+index(ARGV[1], ARGV[15], ARGV[12])
 if ARGV[7] ~= '' then redis.call('SET', KEYS[7], ARGV[7]) end
 -- one that somebody has asked the end of is cancelled by its worker, who does not run it
 if attempt - tonumber(got[9] or '0') > tonumber(ARGV[8]) and not got[5] then

@@ -7,6 +7,9 @@ use super::rows::{Order, PageCursor, Rows};
 use super::{Records, StoreError, keys};
 use crate::model::{JobState, Record};
 
+/// Rows read at once where a filter drops some of them.
+const READ: usize = 100;
+
 /// Rows an index may be read for one page when a filter drops some of them.
 pub(super) const EXAMINED: usize = 1000;
 
@@ -48,7 +51,7 @@ impl Records {
         let mut reader = Rows { records: self, workspace, index, order, cursor, skip };
         let (mut page, mut examined) = (Page::default(), 0);
         while page.rows.len() < limit && examined < EXAMINED.max(limit) {
-            let rows = reader.next(limit).await?;
+            let rows = reader.next(if filter.drops_rows() { limit.max(READ) } else { limit }).await?;
             if rows.is_empty() {
                 return Ok(Page { next: None, ..page });
             }

@@ -113,7 +113,7 @@ impl Records {
         script.arg(job.encode_for_record()).arg(job.created_us).arg(inline_args(job));
         script.arg(request.max_attempts).arg(request.first_log).arg(units(request.first_log));
         script.arg(&exhausted.result[..]).arg(self.retention.as_secs()).arg(request.isolation);
-        script.arg(job.retries);
+        script.arg(job.retries).arg(listed_us(job));
         let answer: Vec<redis::Value> = self.invoke(&script).await?;
         start_answer(&answer)
     }
@@ -168,7 +168,9 @@ impl Records {
         script.arg(id.to_string()).arg(&request.by).arg(&request.reason).arg(now_us()).arg(envelope);
         script.arg(queued.map_or(0, |job| job.created_us)).arg(&result[..]);
         // a timer that could not be removed after all must still find its job's end
-        script.arg(self.retention.as_secs() + queued.map_or(0, seconds_ahead));
+        script
+            .arg(self.retention.as_secs() + queued.map_or(0, seconds_ahead))
+            .arg(queued.map_or(0, listed_us));
         let answer: Vec<redis::Value> = self.invoke(&script).await?;
         match text(&answer, 0)?.as_str() {
             "ended" => Ok(CancelAnswer::Ended),
@@ -210,6 +212,12 @@ impl Records {
         ask.arg(keys::record(workspace, id)).arg("attempt");
         Ok(self.connection.query::<Option<u32>>(&ask).await?.unwrap_or(0))
     }
+}
+
+/// Where a job that starts or ends now stands in the listings: one that was put aside for longer than runs are kept
+/// would not be listed at all, if that were where it was made.
+fn listed_us(job: &Job) -> i64 {
+    job.created_us.max(job.due_us().min(now_us()))
 }
 
 /// How long it is until a job is due.

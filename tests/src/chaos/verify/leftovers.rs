@@ -77,6 +77,8 @@ async fn unfinished(system: &System) -> Vec<Value> {
     let mut rows = system.client().list("running=true&per_page=100").await;
     let newest = system.client().list("per_page=1000").await;
     rows.extend(newest.into_iter().filter(|row| row["type"] != "CompletedJob"));
+    let queue = system.client().get_path("jobs/queue/list?per_page=100").send().await.expect(200).json();
+    rows.extend(queue.as_array().cloned().unwrap_or_default());
     rows
 }
 
