@@ -90,6 +90,9 @@ impl RetryPolicy {
         if exponential.attempts > 0 && exponential.seconds == 0 {
             return refuse("exponential: seconds is 0".to_owned());
         }
+        if exponential.attempts > 0 && exponential.multiplier == 0 {
+            return refuse("exponential: multiplier is 0".to_owned());
+        }
         if exponential.random_factor.is_some_and(|factor| factor > 100) {
             return refuse("exponential: random_factor is over 100 percent".to_owned());
         }
@@ -200,6 +203,7 @@ mod tests {
                 "8000000000",
             ),
             (r#"{"exponential":{"attempts":1,"seconds":0}}"#, "seconds is 0"),
+            (r#"{"exponential":{"attempts":1,"seconds":2,"multiplier":0}}"#, "multiplier is 0"),
             (r#"{"exponential":{"attempts":1,"seconds":1,"random_factor":101}}"#, "random_factor"),
             (r#"{"retry_if":{"expr":" "}}"#, "expr is empty"),
         ] {

@@ -15,8 +15,8 @@ use bytes::Bytes;
 #[cfg(feature = "planted-bugs")]
 use job_queue::planted;
 use job_queue::{
-    Delivery, End, EndAnswer, EndRequest, EventKind, Job, Lease, NextTry, Outcome, StartAnswer,
-    canceled_result,
+    CancelRequest, Delivery, End, EndAnswer, EndRequest, EventKind, Job, Lease, NextTry, Outcome,
+    StartAnswer, canceled_result,
 };
 use proto::RetryPolicy;
 use tracing::Instrument;
@@ -38,8 +38,8 @@ struct Finished {
     mem_kib: u64,
     last_log: String,
     leftovers: Option<Leftovers>,
-    /// What follows its failure.
-    retry: Option<RetryPolicy>,
+    /// What follows its failure, and within which limits it ran.
+    retry: Option<(RetryPolicy, Limits)>,
 }
 
 /// An attempt that is over.
@@ -117,7 +117,9 @@ async fn process(
         Some(Over::Recorded(recorded)) => settle(worker, &lease, &job, arrived, recorded).await,
         Some(Over::Later { next, leftovers }) => {
             match retrying::put_aside(worker, &keeper, &job, next).await {
-                Some(()) => lease.ack().await,
+                Some(()) if keeper.holds_lease() => lease.ack().await,
+                // whoever has the message by now may be at the next try with it
+                Some(()) => {}
                 None => hand_back(&keeper, &lease).await,
             }
             leftovers
@@ -206,7 +208,10 @@ async fn run(
         group: &worker.config.group,
         worker: &worker.id,
     };
-    let (env, retry) = (environment::of(job, &script, &token, &platform), retrying::policy(job, &script));
+    let (env, retry) = (
+        environment::of(job, &script, &token, &platform),
+        retrying::policy(job, &script).map(|policy| (policy, limits)),
+    );
     let around = Surroundings { env, mask: vec![token] };
     let (log, rest) = RecordLog::new(worker.records.clone(), worker.events.clone(), job.clone(), fence);
     let (outcome, leftovers) = worker.executor.run(files, around, log, keeper.kill()).await;
@@ -230,6 +235,11 @@ fn end_of(came: Came, limits: &Limits, keeper: &Keeper) -> Option<End> {
 }
 
 impl Finished {
+    /// The same, but that somebody has asked for its end.
+    fn canceled(self, request: &CancelRequest) -> Self {
+        Self { end: End { outcome: Outcome::Canceled, result: canceled_result(request) }, ..self }
+    }
+
     fn failed(error: &JobError) -> Self {
         let end = End { outcome: Outcome::Failure, result: error.to_json() };
         Self {

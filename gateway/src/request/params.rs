@@ -117,6 +117,8 @@ impl RunParams {
             Self { tag: Some(_), .. } => Some("tag"),
             Self { parent_job: Some(_), .. } => Some("parent_job"),
             Self { root_job: Some(_), .. } => Some("root_job"),
+            // code of the caller's
+            Self { retry: Some(RetryPolicy { retry_if: Some(_), .. }), .. } => Some("retry_if"),
             _ => None,
         }
     }

@@ -246,7 +246,7 @@ async fn shown(app: &App, caller: &Caller, found: Found, with_logs: bool) -> Api
     }
     match found {
         Found::Queued(queued, record) => {
-            details.waiting_for = Some(waiting_for(app, &queued).await?);
+            details.waiting_for = Some(waiting_for(app, &queued, record.as_deref()).await?);
             Ok(present::queued(&queued.job, record.as_deref(), details))
         }
         Found::Recorded(record) => {
@@ -268,10 +268,11 @@ async fn attempts_of(app: &App, caller: &Caller, record: &Record) -> ApiResult<V
 }
 
 /// Why a queued job waits, in plain words.
-async fn waiting_for(app: &App, queued: &QueuedJob) -> ApiResult<String> {
+async fn waiting_for(app: &App, queued: &QueuedJob, record: Option<&Record>) -> ApiResult<String> {
     let job = &queued.job;
-    if matches!(queued.place, Place::Timer(_)) {
-        return Ok(format!("{}, when it is due", present::timestamp(job.due_us())));
+    let aside = matches!(queued.place, Place::Timer(_)).then(|| job.due_us());
+    if let Some(due_us) = record.and_then(|record| record.next_try_us).or(aside) {
+        return Ok(format!("{}, when it is due", present::timestamp(due_us)));
     }
     Ok(match app.records.workers_of(&job.tag).await? {
         0 => format!("a worker for tag `{}`: none is running", job.tag),

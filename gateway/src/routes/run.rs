@@ -193,7 +193,9 @@ async fn accept(
     let body = request::read(&parts.headers, body, app.config.body_limit).await?;
     let reservation = key.map(|key| key.reservation(&caller, &target, &params, &body));
     let args = request::build(&parts.headers, body, &params)?;
-    refuse_outliving(&args, &params)?;
+    if !wait {
+        refuse_outliving(&args, &params)?;
+    }
     let order = Order { runnable, args, reservation, wait };
     let triggered = trigger(app, &caller, id, order, &params).await?;
     tracing::Span::current().record("job.id", tracing::field::display(triggered.id));

@@ -76,7 +76,7 @@ pub(crate) async fn get(
 async fn look(app: &App, caller: &Caller, id: JobId, known: &Known) -> ApiResult<(Update, bool)> {
     let found = find(app, caller, id).await?.ok_or_else(|| unknown(id))?;
     let Some(record) = found.record() else {
-        return Ok((Update { running: Some(false), ..Update::default() }, known.running));
+        return Ok((Update { running: Some(false), ..Update::default() }, false));
     };
     let state = found.state();
     let mut update = Update { mem_peak: record.mem_kib, ..Update::default() };
@@ -86,8 +86,7 @@ async fn look(app: &App, caller: &Caller, id: JobId, known: &Known) -> ApiResult
         JobState::Ended(_) => None,
     };
     update.completed = matches!(state, JobState::Ended(_)).then_some(true);
-    let mut news =
-        update.completed.is_some() || update.running.is_some_and(|running| running != known.running);
+    let mut news = update.completed.is_some() || (state == JobState::Running && !known.running);
     if !known.no_logs && record.log_len > known.log_offset {
         let slice = app.records.log_from(&caller.workspace, id, known.log_offset).await?;
         news |= !slice.text.is_empty();

@@ -2,7 +2,8 @@
 -- 8 attempts at most, 9 first log line, 10 its units, 11 result when exhausted, 12 retention s, 13 isolation,
 -- 14 tries that had failed when the message was made, 15 its place in the listings, µs
 local got = redis.call('HMGET', KEYS[1], 'state', 'nonce', 'attempt', 'log_len', 'cancel_by', 'dead', 'due_us', 'retries', 'base')
-local retries = tonumber(got[8] or '0')
+-- a record that was lost, or is an older one, knows of fewer than the message
+local retries = math.max(tonumber(got[8] or '0'), tonumber(ARGV[14]))
 if terminal(got[1]) then
   if got[6] then
     -- whoever found it exhausted may not have come to its dead letter: until then it must not be forgotten, or it
@@ -13,11 +14,11 @@ if terminal(got[1]) then
 end
 -- the same call again after a lost reply: the attempt it has already counted
 if got[1] == 'running' and got[2] == ARGV[2] then
-  return {'run', got[3], got[4] or '0', got[5] or '', tostring(retries)}
+  return {'run', got[3], got[4] or '0', got[5] or '', string.format('%d', retries)}
 end
 -- a message of the try before: whoever failed has not come to setting the timer of the next one, or to removing it
 if got[7] and tonumber(ARGV[14]) < retries and tonumber(got[7]) > tonumber(ARGV[4]) and not got[5] then
-  return {'later', got[7], tostring(retries)}
+  return {'later', got[7], string.format('%d', retries)}
 end
 local attempt = tonumber(got[3] or '0') + 1
 if got[1] == 'running' then note_attempt('lost', got[3], ARGV[4], '0', got[4] or '0', '') end
@@ -32,8 +33,8 @@ if attempt - tonumber(got[9] or '0') > tonumber(ARGV[8]) and not got[5] then
 end
 local log_len = append_log(got[4], ARGV[9], ARGV[10])
 redis.call('HSET', KEYS[1], 'state', 'running', 'nonce', ARGV[2], 'worker', ARGV[3], 'isolation', ARGV[13], 'started_us', ARGV[4],
-  'attempt', attempt, 'envelope', ARGV[5], 'created_us', ARGV[6], 'log_len', log_len, 'log_at', got[4] or '0')
+  'attempt', attempt, 'envelope', ARGV[5], 'created_us', ARGV[6], 'log_len', log_len, 'log_at', got[4] or '0', 'retries', string.format('%d', retries))
 redis.call('HDEL', KEYS[1], 'due_us')
 redis.call('ZADD', KEYS[4], ARGV[4], ARGV[1])
 redis.call('ZREM', KEYS[8], ARGV[1])
-return {'run', attempt, log_len, got[5] or '', tostring(retries)}
+return {'run', attempt, log_len, got[5] or '', string.format('%d', retries)}

@@ -7,7 +7,7 @@ use super::keys::{self, JobKeys};
 use super::logs::units;
 use super::write::{end, number, text, unexpected};
 use super::{Records, StoreError};
-use crate::model::{End, Job, now_us};
+use crate::model::{CancelRequest, End, Job, now_us};
 
 /// Of the result of an attempt that was not the last, so many bytes are kept at most; of a longer one nothing.
 const KEPT_RESULT: usize = 4096;
@@ -43,7 +43,7 @@ pub enum RetryAnswer {
     /// The attempt is over. A timer is to be set; whoever comes to the job before is told the same again.
     Later(NextTry),
     /// Somebody has asked for the job's end: there is no next try, its end is to be recorded.
-    Canceled,
+    Canceled(CancelRequest),
     /// It has ended already.
     Ended(End),
     /// Another attempt holds the fence: say nothing, do nothing.
@@ -96,7 +96,10 @@ impl Records {
         let answer: Vec<redis::Value> = self.invoke(&script).await?;
         match text(&answer, 0)?.as_str() {
             "later" => next_try(&answer).map(RetryAnswer::Later),
-            "canceled" => Ok(RetryAnswer::Canceled),
+            "canceled" => {
+                let (by, reason) = (text(&answer, 1)?, text(&answer, 2)?);
+                Ok(RetryAnswer::Canceled(CancelRequest { by, reason }))
+            }
             "ended" => end(&answer).map(RetryAnswer::Ended),
             "fenced" => Ok(RetryAnswer::Fenced),
             other => Err(unexpected(other)),

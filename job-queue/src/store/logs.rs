@@ -58,12 +58,22 @@ impl Records {
         id: JobId,
         offset: u64,
     ) -> Result<LogSlice, StoreError> {
+        self.log_range(workspace, id, offset, "+inf").await
+    }
+
+    async fn log_range(
+        &self,
+        workspace: &WorkspaceId,
+        id: JobId,
+        offset: u64,
+        before: &str,
+    ) -> Result<LogSlice, StoreError> {
         let key = keys::log(workspace, id);
         // the chunk that holds the offset begins at or before it
         let mut first = redis::cmd("ZREVRANGEBYSCORE");
         first.arg(&key).arg(offset).arg("-inf").arg("WITHSCORES").arg("LIMIT").arg(0).arg(1);
         let mut rest = redis::cmd("ZRANGEBYSCORE");
-        rest.arg(&key).arg(format!("({offset}")).arg("+inf");
+        rest.arg(&key).arg(format!("({offset}")).arg(before);
         let mut both = redis::pipe();
         both.add_command(first).add_command(rest);
         let (first, rest): (Vec<(String, f64)>, Vec<String>) = self.connection.pipeline(&both).await?;
@@ -80,7 +90,7 @@ impl Records {
         id: JobId,
         (from, to): (u64, u64),
     ) -> Result<String, StoreError> {
-        let mut text = self.log_from(workspace, id, from).await?.text;
+        let mut text = self.log_range(workspace, id, from, &format!("({to}")).await?.text;
         let behind = after_units(&text, to.saturating_sub(from)).len();
         text.truncate(text.len() - behind);
         Ok(text)
@@ -116,11 +126,20 @@ fn assemble(offset: u64, first: Option<(String, f64)>, rest: &[String]) -> LogSl
         // an offset inside a character begins after it
         slice.end = offset.max(start + units(whole) - units(text));
     }
+    slice.end += units(&slice.text);
     for member in rest {
         slice.text.push_str(body(member));
     }
-    slice.end += units(&slice.text);
+    // the text of tries long ago may be gone: the last chunk says where it ends
+    if let Some(last) = rest.last() {
+        slice.end = start_of(last).unwrap_or(slice.end) + units(body(last));
+    }
     slice
+}
+
+/// The `<offset>` of a member.
+fn start_of(member: &str) -> Option<u64> {
+    member.split_once(':')?.0.parse().ok()
 }
 
 /// A member without its `<offset>:`.

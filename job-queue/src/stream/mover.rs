@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use async_nats::Message;
+use async_nats::header::NATS_SCHEDULER;
 use broker::Broker;
 use broker::names::{self, Fired};
 use proto::{JobId, WorkspaceId};
@@ -76,6 +77,9 @@ impl Mover {
 
 impl Moves {
     async fn work_off(&self, pulled: Pulled) {
+        if !is_its_own(&pulled.message) {
+            return drop_forged(&pulled).await;
+        }
         match names::fired(&pulled.message.subject) {
             Some(Fired::Schedule { .. }) => self.hand_on(pulled),
             _ => self.work_off_job(pulled).await,
@@ -91,11 +95,9 @@ impl Moves {
     }
 
     async fn work_off_job(&self, pulled: Pulled) {
-        let Pulled { message, lease, slot: _slot, delivered, sequence } = pulled;
+        let Pulled { message, lease, slot, delivered, sequence } = pulled;
         let Some(target) = target(&message) else {
-            tracing::error!(nats.subject = %message.subject, "a timer that names no job of its own is dropped");
-            metrics::counter!("job_queue_timers_dropped_total").increment(1);
-            return lease.ack().await;
+            return drop_forged(&Pulled { message, lease, slot, delivered, sequence }).await;
         };
         let (payload, nonce) = (message.payload.clone(), format!("timer-{sequence}"));
         match self.publisher.make_ready(&target, payload, &nonce, Instant::now() + WITHIN).await {
@@ -130,6 +132,20 @@ impl Moves {
         let found = self.finder.find(workspace, id).await?;
         Ok(found.filter(|found| matches!(found.place, Place::Ready(_))).map(|found| found.job))
     }
+}
+
+async fn drop_forged(pulled: &Pulled) {
+    tracing::error!(nats.subject = %pulled.message.subject, "a timer that is of nothing of its own is dropped");
+    metrics::counter!("job_queue_timers_dropped_total").increment(1);
+    pulled.lease.ack().await;
+}
+
+/// Whether its own timer has brought it there: whoever may set one timer could have that fire into another's place.
+fn is_its_own(message: &Message) -> bool {
+    let Some(headers) = message.headers.as_ref() else { return false };
+    let timer = message.subject.strip_prefix("fire.").map(|rest| format!("timer.{rest}"));
+    let mut schedulers = headers.get_all(NATS_SCHEDULER).map(|scheduler| scheduler.as_str().to_owned());
+    (schedulers.next(), schedulers.next()) == (timer, None)
 }
 
 /// Where the job belongs, if that is a subject of the job that the timer is of: rights are given by subject.

@@ -106,13 +106,13 @@ impl Publisher {
         in_time(deadline, timer::set(&self.broker, Timer::of(job), Before::Whatever)).await
     }
 
-    /// Pulls a job forward whose timer has not fired; the job as it waits now, or none where it does not wait there any
-    /// more. What waits elsewhere is due already.
+    /// Pulls a job forward whose timer has not fired; the job as it waits now, or none where it does not wait there (any
+    /// more).
     ///
     /// # Errors
     /// As [`Self::publish`].
     pub async fn hasten(&self, queued: &QueuedJob, deadline: Instant) -> Result<Option<Job>, PublishError> {
-        let Place::Timer(sequence) = queued.place else { return Ok(Some(queued.job.clone())) };
+        let Place::Timer(sequence) = queued.place else { return Ok(None) };
         let job = Job { scheduled_us: Some(now_us()), ..queued.job.clone() };
         // it replaces the timer, so that there is never a second message that could fire later
         match in_time(deadline, timer::set(&self.broker, Timer::of(&job), Before::Message(sequence))).await {

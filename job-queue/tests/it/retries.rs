@@ -7,7 +7,7 @@ use job_queue::{
     now_us,
 };
 
-use crate::stage::{ATTEMPTS, Gateway, Stage, Worker, finish, job, soon, success};
+use crate::stage::{ATTEMPTS, Gateway, Stage, Worker, eve, finish, job, soon, success};
 use crate::timers::Moving;
 
 const RESULT: Bytes = Bytes::from_static(b"{\"error\":{\"message\":\"no\"}}");
@@ -174,7 +174,10 @@ async fn a_job_whose_end_was_asked_for_is_not_tried_again() {
     let attempt = worker.run(&running).await;
     assert!(matches!(gateway.cancel(&running).await, CancelAnswer::Running(_)));
     let answer = fails(&worker, &running, attempt, 0).await;
-    assert!(matches!(answer, RetryAnswer::Canceled), "{answer:?}");
+    match answer {
+        RetryAnswer::Canceled(request) => assert_eq!(request, eve()),
+        other => panic!("{other:?}"),
+    }
 
     let attempt = worker.run(&waiting).await;
     let next = next_of(&fails(&worker, &waiting, attempt, 60_000).await);
@@ -197,6 +200,46 @@ async fn a_start_that_is_taken_back_leaves_the_next_try_to_come() {
     assert!(matches!(answer, StartAnswer::Run { attempt: 2, retries: 1, .. }), "{answer:?}");
     assert!(worker.records.undo_start(&job, 2, &nonce).await.unwrap());
     assert_eq!(worker.run(&job).await, 2);
+}
+
+/// The message knows, too, how often the job has failed: were the record's word alone believed, the next timer could
+/// be taken for the one that has fired.
+#[tokio::test]
+async fn a_record_that_is_lost_while_a_try_waits_does_not_count_anew() {
+    let stage = Stage::start().await;
+    let worker = stage.worker(&["bash"], 1).await;
+    let job = job("bash");
+    let attempt = worker.run(&job).await;
+    let next = next_of(&fails(&worker, &job, attempt, 0).await);
+    redis::cmd("FLUSHALL").exec_async(&mut stage.redis().await).await.unwrap();
+    let job = again(&job, next);
+    let answer = worker.start(&job).await;
+    assert!(matches!(answer, StartAnswer::Run { attempt: 1, retries: 1, .. }), "{answer:?}");
+    assert_eq!(next_of(&fails(&worker, &job, 1, 0).await).retries, 2);
+}
+
+/// However often it is tried, a job's log is bounded: the oldest text goes, and offsets stay what they are.
+#[tokio::test]
+async fn the_log_of_many_tries_is_bounded() {
+    let stage = Stage::start().await;
+    let worker = stage.worker(&["bash"], 1).await;
+    let job = job("bash");
+    let text = "x".repeat(1024 * 1024);
+    for _ in 0..8 {
+        let attempt = worker.run(&job).await;
+        let due_us = now_us() - 1;
+        let request =
+            RetryRequest { job: &job, attempt, result: &RESULT, run_us: 1, last_log: &text, due_us };
+        next_of(&worker.records.retry(&request).await.unwrap());
+    }
+    let record = worker.records.get(&job.workspace, job.id).await.unwrap().unwrap();
+    let log = worker.records.log_from(&job.workspace, job.id, 0).await.unwrap();
+    assert!(record.log_len > 8 * 1024 * 1024 && log.text.len() < 5 * 1024 * 1024, "{}", log.text.len());
+    assert_eq!(log.end, record.log_len);
+    let past = worker.records.attempts(&job.workspace, job.id).await.unwrap();
+    let text_of = async |bounds| worker.records.log_part(&job.workspace, job.id, bounds).await.unwrap();
+    assert_eq!(text_of((past[7].log_from, past[7].log_to)).await, format!("job started\n{text}"));
+    assert_eq!(text_of((past[0].log_from, past[0].log_to)).await, "");
 }
 
 /// Nobody pays for the attempts of a job longer than for the job.

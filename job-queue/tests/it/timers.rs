@@ -273,6 +273,31 @@ pub(crate) async fn tried_to_move(stage: &Stage) {
     within("a move that was tried", tried).await;
 }
 
+/// A timer may be set for one job, and fire into the place of another.
+#[tokio::test]
+async fn a_timer_that_fires_into_anothers_place_is_dropped() {
+    let stage = Stage::start().await;
+    let gateway = stage.gateway().await;
+    let _mover = Moving::start(&stage).await;
+    let (own, other) = (job("bash"), job("bash"));
+    for forged in [None, Some(names::timer("demo", &other.id.to_string()))] {
+        let timer = PublishMessage::build()
+            .payload(other.encode())
+            .header("Nats-Schedule", "@at 2020-01-01T00:00:00Z")
+            .header("Nats-Schedule-Target", names::fire("demo", &other.id.to_string()).as_str())
+            .header("Hookmill-Job-Subject", subject(&other).as_str());
+        let timer = match &forged {
+            Some(scheduler) => timer.header("Nats-Scheduler", scheduler.as_str()),
+            None => timer,
+        };
+        let sent = gateway.broker.jetstream().send_publish(names::timer("demo", &own.id.to_string()), timer);
+        // a server that refuses it is as good
+        let _ = sent.await.unwrap().await;
+        all_gone(&gateway).await;
+        assert!(!gateway.holds(&other).await, "{forged:?}");
+    }
+}
+
 fn subject(job: &Job) -> String {
     names::job_subject(&job.tag.token(), "p1", &job.workspace.token(), &job.id.to_string())
 }

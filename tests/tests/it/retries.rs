@@ -223,5 +223,10 @@ async fn what_is_no_policy_is_named() {
         let refused = client.try_deploy("f/retries/bad", "bash", "echo", setting).await.expect(400).text();
         assert!(refused.contains(named) && refused.contains("retry"), "{retry}: {refused}");
     }
+    // a token that is given to a sender runs what it names, not code of the sender's
+    let token = client.make_token(json!({"label": "webhook", "scopes": ["jobs:run"]})).await;
+    let policy = r#"{"constant":{"attempts":1,"seconds":1},"retry_if":{"expr":"true"}}"#;
+    let refused = client.with_token(&token).post(&run(UNTIL, policy)).json(args(&stage, "x", 0)).send().await;
+    assert!(refused.expect(403).text().contains("retry_if"));
     assert!(stage.begun().is_empty());
 }

@@ -32,8 +32,14 @@ impl LogSink for Unheard {
 }
 
 /// Asks the expression about a result, which is `{"error": …}`.
-pub(super) async fn holds(worker: &Worker, keeper: &Keeper, condition: &RetryIf, result: &Bytes) -> Said {
-    let invocation = invocation(condition, result);
+pub(super) async fn holds(
+    worker: &Worker,
+    keeper: &Keeper,
+    condition: &RetryIf,
+    result: &Bytes,
+    of_job: &Limits,
+) -> Said {
+    let invocation = invocation(condition, result, of_job);
     let limits = invocation.limits;
     let files = match worker.executor.prepare(invocation).await {
         Ok(files) => files,
@@ -50,7 +56,8 @@ pub(super) async fn holds(worker: &Worker, keeper: &Keeper, condition: &RetryIf,
     }
 }
 
-fn invocation(condition: &RetryIf, result: &Bytes) -> Invocation {
+/// Within the limits of the job itself, and without a network.
+fn invocation(condition: &RetryIf, result: &Bytes, of_job: &Limits) -> Invocation {
     let source = format!(
         "export function main(result: any, error: any) {{\n  return Boolean(\n{}\n  );\n}}\n",
         condition.expr
@@ -62,7 +69,7 @@ fn invocation(condition: &RetryIf, result: &Bytes) -> Invocation {
         content: source.into(),
         path: "retry_if".to_owned(),
         args: args(result),
-        limits: Limits { timeout: WITHIN, network: Network::None, ..Limits::default() },
+        limits: Limits { timeout: WITHIN.min(of_job.timeout), network: Network::None, ..*of_job },
     }
 }
 

@@ -33,7 +33,11 @@ pub(super) async fn after(
     mut finished: Finished,
 ) -> Option<Verdict> {
     let Some(pause) = pause(&finished, retries) else { return Some(Verdict::End(finished)) };
-    if !wanted(worker, keeper, &mut finished).await? {
+    let wanted = wanted(worker, keeper, &mut finished).await?;
+    if let Some(request) = keeper.canceled() {
+        return Some(Verdict::End(finished.canceled(&request)));
+    }
+    if !wanted {
         return Some(Verdict::End(finished));
     }
     let due_us = now_us().saturating_add(i64::try_from(pause.as_micros()).unwrap_or(i64::MAX));
@@ -53,7 +57,7 @@ pub(super) async fn after(
             metrics::counter!("worker_retries_total", "language" => job.language.as_str()).increment(1);
             Some(Verdict::Over(Over::Later { next, leftovers: finished.leftovers }))
         }
-        RetryAnswer::Canceled => Some(Verdict::End(finished)),
+        RetryAnswer::Canceled(request) => Some(Verdict::End(finished.canceled(&request))),
         RetryAnswer::Ended(end) => {
             let recorded = Recorded { end, leftovers: finished.leftovers, dead: false };
             Some(Verdict::Over(Over::Recorded(recorded)))
@@ -70,15 +74,14 @@ fn pause(finished: &Finished, retries: u32) -> Option<Duration> {
     if finished.end.outcome != Outcome::Failure {
         return None;
     }
-    finished.retry.as_ref()?.pause(retries.saturating_add(1), fastrand::f64().mul_add(2.0, -1.0))
+    finished.retry.as_ref()?.0.pause(retries.saturating_add(1), fastrand::f64().mul_add(2.0, -1.0))
 }
 
 /// Whether its policy means this failure. None when the job is not ours any more.
 async fn wanted(worker: &Worker, keeper: &Keeper, finished: &mut Finished) -> Option<bool> {
-    let Some(condition) = finished.retry.as_ref().and_then(|policy| policy.retry_if.as_ref()) else {
-        return Some(true);
-    };
-    match condition::holds(worker, keeper, condition, &finished.end.result).await {
+    let Some((policy, limits)) = finished.retry.as_ref() else { return Some(true) };
+    let Some(condition) = policy.retry_if.as_ref() else { return Some(true) };
+    match condition::holds(worker, keeper, condition, &finished.end.result, limits).await {
         Said::So(holds) => Some(holds),
         Said::Unknown(why) => {
             let line = format!("not tried again, as its retry_if cannot be told: {why}\n");
