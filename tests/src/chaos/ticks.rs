@@ -16,6 +16,8 @@ use crate::waiting::retried;
 pub(super) const VALUE: &str = "Tick";
 /// The schedule.
 const PATH: &str = "f/chaos/each";
+/// How long its jobs work, in milliseconds.
+const WORK_MS: u64 = 300;
 /// How long its end may take when nothing is wrong any more.
 const BOUND: Duration = Duration::from_secs(60);
 /// How late a tick's job may run, in seconds.
@@ -24,7 +26,7 @@ const LATEST: i64 = 300;
 /// Makes it.
 pub(super) async fn begin(client: &Client, port: u16) {
     let schedule = json!({"path": PATH, "schedule": "* * * * * *", "timezone": "UTC", "enabled": true,
-        "script_path": scripts::WORKS, "is_flow": false, "args": scripts::args(port, VALUE, 0)});
+        "script_path": scripts::WORKS, "is_flow": false, "args": scripts::args(port, VALUE, WORK_MS)});
     client.post("schedules/create").json(schedule).send().await.expect(201);
 }
 

@@ -1,7 +1,7 @@
 //! The chaos suite in its short form, and the proof that it can fail. What it does is told in
 //! `docs/reliability.md`; a seed that failed is repeated by `make chaos`.
 
-use system_tests::chaos::{Campaign, Fault, Report, Rule, Seed};
+use system_tests::chaos::{Campaign, Fault, Moment, Report, Rule, Seed};
 use tokio::sync::RwLock;
 
 /// One campaign has the machine to itself; those with bugs are fewer jobs, and share it.
@@ -33,11 +33,12 @@ async fn each_kind_of_fault_once_and_every_promise_is_kept() {
     say(&report.to_string());
 }
 
-/// Seeds until one finds the bug; what it found.
-async fn found(bug: &str, rules: &[Rule]) -> Report {
+/// Seeds until one finds the bug; what it found. Of all faults those are struck that the bug is about.
+async fn found(bug: &str, rules: &[Rule], of: &[Moment]) -> Report {
     let _machine = MACHINE.read().await;
     for seed in 1..=SEEDS {
-        let faults = Fault::of_workers(&mut Seed::new(seed));
+        let faults =
+            of.iter().flat_map(|moment| [0, 1].map(|number| Fault::KillAt(*moment, number))).collect();
         let campaign = Campaign::new(seed).faults(faults).steps(FAULTS).gently();
         let report = campaign.planted("worker-with-bugs", bug).run(|_| {}).await;
         say(&format!("{bug}: {report}"));
@@ -51,17 +52,17 @@ async fn found(bug: &str, rules: &[Rule]) -> Report {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_finds_an_acknowledgement_before_the_end_is_recorded() {
     // a job without an end, or an end that nobody is told
-    found("ack-before-end", &[Rule::OneEnd, Rule::Answered]).await;
+    found("ack-before-end", &[Rule::OneEnd, Rule::Answered], &[Moment::BeforeEnd]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_finds_a_missing_fence() {
-    found("no-fence", &[Rule::LastAttempt]).await;
+    found("no-fence", &[Rule::LastAttempt], &[Moment::LateEnd]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_finds_after_effects_that_are_not_repeated() {
-    found("no-after-effects", &[Rule::Answered]).await;
+    found("no-after-effects", &[Rule::Answered], &[Moment::AfterEnd, Moment::BetweenEffects]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
