@@ -40,7 +40,7 @@ async fn what_is_not_there_or_malformed_makes_no_job() {
         ("p/f/a/size?job_id=nonsense", json, "{}", 400, "job_id"),
         ("p/f/a/size?parent_job=nonsense", json, "{}", 400, "parent_job"),
         ("p/f/a/size?tag=", json, "{", 400, "line 1 column"),
-        ("p/f/a/size?scheduled_in_secs=5", json, "{}", 400, "scheduled_in_secs"),
+        ("p/f/a/size?scheduled_in_secs=soon", json, "{}", 400, "scheduled_in_secs"),
         ("p/f/a/size?cache_ttl=5", json, "{}", 400, "cache_ttl"),
         ("p/f/a/size?include_query=token", json, "{}", 400, "token"),
         ("p/f/a/size?include_header=authorization", json, "{}", 400, "authorization"),
