@@ -57,16 +57,17 @@ impl Cgroups {
         let mut folders: Vec<(Vec<Kind>, PathBuf)> = Vec::new();
         let mut locks = Vec::new();
         for (kind, path) in places(&own, &mounts) {
-            let folder = path.join(&name);
             // version 1 often has two controllers in one hierarchy
-            if let Some((kinds, _)) = folders.iter_mut().find(|(_, other)| *other == folder) {
+            if let Some((kinds, _)) = folders.iter_mut().find(|(_, other)| other.parent() == Some(&path)) {
                 kinds.push(kind);
                 continue;
             }
             remove_dead(&path);
-            let made =
-                if kind == Kind::Unified { make_unified(&path, &folder) } else { fs::create_dir(&folder) };
-            if let Ok(lock) = made.and_then(|()| lock(&folder)) {
+            let make = |folder: &Path| match kind {
+                Kind::Unified => make_unified(&path, folder),
+                Kind::Memory | Kind::Pids | Kind::Cpu | Kind::Cpuacct => fs::create_dir(folder),
+            };
+            if let Ok((folder, lock)) = claim(&path, &name, make) {
                 folders.push((vec![kind], folder));
                 locks.push(lock);
             }
@@ -181,6 +182,25 @@ fn remove_dead(path: &Path) {
     }
 }
 
+/// Workers that may start in one moment, and clear up after others then.
+const CLAIMS: u32 = 64;
+
+/// Makes a folder and locks it. A worker that clears up in this moment may take it for a dead one's, before it is
+/// locked or, having opened it, even after: then another is made, whose name it has not seen.
+fn claim(path: &Path, name: &str, make: impl Fn(&Path) -> io::Result<()>) -> io::Result<(PathBuf, File)> {
+    let mut taken = None;
+    for number in 0..CLAIMS {
+        let folder = path.join(format!("{name}-{number}"));
+        make(&folder)?;
+        match lock(&folder) {
+            Ok(lock) if folder.exists() => return Ok((folder, lock)),
+            Ok(_) => {}
+            Err(error) => taken = Some(error),
+        }
+    }
+    Err(taken.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
+}
+
 /// Fails if somebody has it.
 fn lock(folder: &Path) -> io::Result<File> {
     let folder = File::open(folder)?;
@@ -239,6 +259,8 @@ fn add(files: &mut Cgroup, kind: Kind, folder: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     const MOUNTS: &str = "30 24 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs rw\n\
@@ -261,6 +283,21 @@ mod tests {
         drop(lock);
         remove_dead(own.path());
         assert!(!held.exists());
+    }
+
+    #[test]
+    fn what_somebody_makes_is_not_removed() {
+        let own = tempfile::tempdir().unwrap();
+        let starts = |worker: usize| {
+            for number in 0..1000 {
+                remove_dead(own.path());
+                let name = format!("{PREFIX}{worker}-{number}");
+                let (folder, lock) = claim(own.path(), &name, |folder| fs::create_dir(folder)).unwrap();
+                fs::create_dir(folder.join("0")).expect("it is there");
+                drop(lock);
+            }
+        };
+        thread::scope(|scope| (0..4).for_each(|worker| _ = scope.spawn(move || starts(worker))));
     }
 
     #[test]
