@@ -5,6 +5,7 @@
 mod beginning;
 mod condition;
 mod death;
+mod fault;
 mod preparation;
 mod retrying;
 
@@ -22,6 +23,7 @@ use proto::RetryPolicy;
 use tracing::Instrument;
 
 use self::beginning::{Begun, begin, unusable};
+pub(crate) use self::fault::Health;
 use self::preparation::{Ready, retoken};
 use self::retrying::Verdict;
 use crate::environment::{self, Platform};
@@ -50,6 +52,24 @@ enum Over {
         next: NextTry,
         leftovers: Option<Leftovers>,
     },
+    /// Somebody else is to start it; until its slot takes another, it rests.
+    Elsewhere {
+        rest: Duration,
+    },
+}
+
+/// What came of running.
+enum Ran {
+    Through(Finished),
+    /// This worker could not.
+    Not(JobError),
+}
+
+/// What a slot does before it is free again.
+enum Then {
+    Nothing,
+    Sweep(Leftovers),
+    Rest(Duration),
 }
 
 /// A job whose end is recorded, by us or by somebody before us.
@@ -74,7 +94,7 @@ const SWEEP_AFTER: Duration = Duration::from_millis(10);
 pub(crate) async fn handle(worker: &Worker, delivery: Delivery) {
     let Delivery { job, envelope, subject, lease, slot, delivered } = delivery;
     let arrived = Arrived { subject, envelope };
-    let leftovers = match job {
+    let then = match job {
         Ok(job) => {
             let span = tracing::info_span!(
                 "job.process", otel.kind = "consumer", job.id = %job.id, script.path = %job.path, job.attempt = tracing::field::Empty
@@ -84,25 +104,23 @@ pub(crate) async fn handle(worker: &Worker, delivery: Delivery) {
         }
         Err(error) => {
             death::unreadable(worker, &lease, &arrived, &error, delivered).await;
-            None
+            Then::Nothing
         }
     };
-    if let Some(leftovers) = leftovers {
-        // as many as there are slots: whoever writes faster than we remove waits with its slot
-        let _sweep = worker.sweeps.acquire().await;
-        drop(slot);
-        tokio::time::sleep(SWEEP_AFTER).await;
-        leftovers.remove().await;
+    match then {
+        Then::Nothing => {}
+        Then::Rest(rest) => _ = worker.drain.run_until_cancelled(tokio::time::sleep(rest)).await,
+        Then::Sweep(leftovers) => {
+            // as many as there are slots: whoever writes faster than we remove waits with its slot
+            let _sweep = worker.sweeps.acquire().await;
+            drop(slot);
+            tokio::time::sleep(SWEEP_AFTER).await;
+            leftovers.remove().await;
+        }
     }
 }
 
-async fn process(
-    worker: &Worker,
-    job: Job,
-    arrived: &Arrived,
-    lease: Lease,
-    delivered: i64,
-) -> Option<Leftovers> {
+async fn process(worker: &Worker, job: Job, arrived: &Arrived, lease: Lease, delivered: i64) -> Then {
     let entry = worker.watchlist.enter(job.id);
     let keeper = Keeper::start(
         lease.clone(),
@@ -113,7 +131,7 @@ async fn process(
         worker.abort.clone(),
     );
     let job = Arc::new(job);
-    match attempt(worker, &keeper, &job, delivered).await {
+    let leftovers = match attempt(worker, &keeper, &job, delivered).await {
         Some(Over::Recorded(recorded)) => settle(worker, &lease, &job, arrived, recorded).await,
         Some(Over::Later { next, leftovers }) => {
             match retrying::put_aside(worker, &keeper, &job, next).await {
@@ -124,11 +142,16 @@ async fn process(
             }
             leftovers
         }
+        Some(Over::Elsewhere { rest }) => {
+            hand_back(&keeper, &lease).await;
+            return Then::Rest(rest);
+        }
         None => {
             hand_back(&keeper, &lease).await;
             None
         }
-    }
+    };
+    leftovers.map_or(Then::Nothing, Then::Sweep)
 }
 
 /// At once, to whoever has a slot; not when that would take it away from whoever has it by now.
@@ -160,7 +183,7 @@ async fn settle(
 /// What came of it, or none when somebody else has to see to the job.
 async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i64) -> Option<Over> {
     let guess = u32::try_from(delivered).unwrap_or(1).max(1);
-    let Begun { answer, preparation } = begin(worker, keeper, job, guess).await?;
+    let Begun { answer, preparation, nonce } = begin(worker, keeper, job, guess).await?;
     let recorded = |end, dead| Some(Over::Recorded(Recorded { end, leftovers: None, dead }));
     let (fence, retries) = match answer {
         StartAnswer::Run { attempt, log_len, retries, .. } => (Fence { attempt, log_len }, retries),
@@ -179,13 +202,20 @@ async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i6
     let finished = async {
         match retoken(worker, keeper, job, preparation, (guess, attempt)).await? {
             Ok(ready) => run(worker, keeper, job, fence, ready).await,
-            Err(error) => Some(Finished::failed(&error)),
+            Err(error) if error.is_fault() => Some(Ran::Not(error)),
+            Err(error) => Some(Ran::Through(Finished::failed(&error))),
         }
     };
     // the script is on its way before anybody is told so
     let told = worker.events.tell(&job.workspace, job.id, EventKind::Started);
     let (finished, ()) = tokio::join!(finished, told);
-    match retrying::after(worker, keeper, job, (attempt, retries), finished?).await? {
+    let finished = match finished? {
+        Ran::Through(finished) => finished,
+        Ran::Not(error) => {
+            return fault::give_up(worker, keeper, job, (attempt, &nonce), delivered, &error.message).await;
+        }
+    };
+    match retrying::after(worker, keeper, job, (attempt, retries), finished).await? {
         Verdict::End(finished) => {
             record_end(worker, keeper, job, attempt, finished).await.map(Over::Recorded)
         }
@@ -194,13 +224,7 @@ async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i6
 }
 
 /// Runs the script. None when it was killed because the job is not ours any more.
-async fn run(
-    worker: &Worker,
-    keeper: &Keeper,
-    job: &Arc<Job>,
-    fence: Fence,
-    ready: Ready,
-) -> Option<Finished> {
+async fn run(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, fence: Fence, ready: Ready) -> Option<Ran> {
     let Ready { script, files, token, limits, .. } = ready;
     let platform = Platform {
         base_internal_url: &worker.config.base_internal_url,
@@ -216,22 +240,28 @@ async fn run(
     let (log, rest) = RecordLog::new(worker.records.clone(), worker.events.clone(), job.clone(), fence);
     let (outcome, leftovers) = worker.executor.run(files, around, log, keeper.kill()).await;
     let run_us = outcome.exit.map_or(0, |exit| i64::try_from(exit.wall().as_micros()).unwrap_or(i64::MAX));
-    let end = end_of(outcome.verdict, &limits, keeper)?;
+    let end = match end_of(outcome.verdict, &limits, keeper)? {
+        Ok(end) => end,
+        Err(fault) => return Some(Ran::Not(fault)),
+    };
+    worker.health.well();
     let (mem_kib, leftovers) = (outcome.mem_peak_kib, Some(leftovers));
-    Some(Finished { end, run_us, mem_kib, last_log: rest.take(), leftovers, retry })
+    Some(Ran::Through(Finished { end, run_us, mem_kib, last_log: rest.take(), leftovers, retry }))
 }
 
-fn end_of(came: Came, limits: &Limits, keeper: &Keeper) -> Option<End> {
+/// The end, or why there is none although the job is still ours.
+fn end_of(came: Came, limits: &Limits, keeper: &Keeper) -> Option<Result<End, JobError>> {
     let (outcome, result) = match came {
         Came::Success { result } => (Outcome::Success, result),
         Came::Failure { error } => (Outcome::Failure, error),
+        Came::Fault { error } => return Some(Err(error)),
         Came::Killed(KillReason::LeaseLost | KillReason::Shutdown) => return None,
         Came::Killed(KillReason::Canceled) => (Outcome::Canceled, canceled_result(&keeper.canceled()?)),
         Came::Killed(reason @ (KillReason::Timeout | KillReason::OutputTooLarge)) => {
             (Outcome::Failure, reason.error(limits).to_json())
         }
     };
-    Some(End { outcome, result })
+    Some(Ok(End { outcome, result }))
 }
 
 impl Finished {

@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::attempt;
+use crate::attempt::{self, Health};
 use crate::config::Config;
 use crate::execute::{self, Executor};
 use crate::job_token::JobTokens;
@@ -42,6 +42,9 @@ pub(crate) struct Worker {
     pub(crate) watchlist: Watchlist,
     /// Folders of ended jobs that are being removed.
     pub(crate) sweeps: Semaphore,
+    pub(crate) health: Health,
+    /// No more jobs are taken.
+    pub(crate) drain: CancellationToken,
     /// The grace is over: what still runs is handed back.
     pub(crate) abort: CancellationToken,
 }
@@ -113,6 +116,8 @@ async fn assemble(
         tokens: JobTokens::new(&config.auth_url, config.auth_credential.expose()).context("auth-url")?,
         watchlist: Watchlist::default(),
         sweeps: Semaphore::new(config.slots.get()),
+        health: Health::new(process.readiness.latch("scripts")),
+        drain: process.shutdown.drain_token().clone(),
         abort: process.shutdown.abort_token().clone(),
         config,
         id,

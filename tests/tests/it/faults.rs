@@ -13,3 +13,4 @@ mod rolling;
 pub(crate) mod stage;
 mod waiting_costs;
 mod wire;
+mod worker_faults;

@@ -18,6 +18,8 @@ pub(super) struct Begun {
     pub(super) answer: StartAnswer,
     /// Of use only if the answer is to run.
     pub(super) preparation: Preparation,
+    /// What makes this start known among others of the same attempt.
+    pub(super) nonce: String,
 }
 
 /// None when the job is not ours any more.
@@ -25,8 +27,7 @@ pub(super) async fn begin(worker: &Worker, keeper: &Keeper, job: &Job, guess: u3
     let (plan, invocation) = match plan(worker, keeper, job).await? {
         Ok(planned) => planned,
         Err(error) => {
-            let answer = start(worker, keeper, job, worker.config.max_attempts, &nonce()).await?;
-            return Some(Begun { answer, preparation: Err(error) });
+            return in_order(worker, keeper, job, worker.config.max_attempts, Err(error)).await;
         }
     };
     let files = files(worker, invocation);
@@ -58,8 +59,9 @@ async fn in_order(
     attempts: u32,
     preparation: Preparation,
 ) -> Option<Begun> {
-    let answer = start(worker, keeper, job, attempts, &nonce()).await?;
-    Some(Begun { answer, preparation })
+    let nonce = nonce();
+    let answer = start(worker, keeper, job, attempts, &nonce).await?;
+    Some(Begun { answer, preparation, nonce })
 }
 
 async fn at_once(
@@ -85,7 +87,7 @@ async fn at_once(
         }
         (outcome, _) => {
             let issued = outcome.map_err(|status| refused(&status));
-            Some(Begun { answer, preparation: ready(worker, plan, files, issued) })
+            Some(Begun { answer, preparation: ready(worker, plan, files, issued), nonce })
         }
     }
 }
@@ -119,7 +121,14 @@ async fn start(
     Some(answer)
 }
 
-async fn undo(worker: &Worker, keeper: &Keeper, job: &Job, attempt: u32, nonce: &str) -> Option<()> {
+/// Takes a start back, as if the job had not been delivered. None when it is not ours any more.
+pub(super) async fn undo(
+    worker: &Worker,
+    keeper: &Keeper,
+    job: &Job,
+    attempt: u32,
+    nonce: &str,
+) -> Option<()> {
     // from now on the record does not name us, and that is no reason to let the job go
     keeper.attempt_is_undone();
     let undone = ask(keeper, "run store", || worker.records.undo_start(job, attempt, nonce)).await;

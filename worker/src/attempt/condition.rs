@@ -51,6 +51,7 @@ pub(super) async fn holds(
     match outcome.verdict {
         Verdict::Success { result } => Said::So(&result[..] == b"true"),
         Verdict::Failure { error } => Said::Unknown(JobError::message_of(&error)),
+        Verdict::Fault { error } => Said::Unknown(error.message),
         Verdict::Killed(KillReason::LeaseLost | KillReason::Shutdown) => Said::NotOurs,
         Verdict::Killed(reason) => Said::Unknown(reason.error(&limits).message),
     }

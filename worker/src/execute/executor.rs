@@ -245,7 +245,7 @@ impl Executor {
             ));
         };
         let pad = self.shared.pads.take().await;
-        let pad = pad.map_err(|e| JobError::worker("no launcher is to be had", &e))?;
+        let pad = pad.map_err(|e| JobError::fault("no launcher is to be had", &e))?;
         blocking(move || {
             let plan = runtime.prepare(&invocation, &pad.folder)?;
             Ok(Prepared { invocation, runtime, plan, pad })
@@ -273,7 +273,7 @@ impl Executor {
                 launched.end(spare);
                 conclude(&begun, end, seen, masks).await
             }
-            Err(error) => Outcome::never_ran(&JobError::worker("the script cannot be started", &error)),
+            Err(error) => Outcome::never_ran(JobError::unhanded(&error)),
         };
         (outcome, Leftovers(Some(Arc::clone(&begun.folder))))
     }
@@ -346,7 +346,7 @@ async fn conclude(begun: &Arc<Begun>, end: End, seen: Seen, masks: Arc<Masks>) -
     };
     match verdict {
         Ok(verdict) => Outcome { verdict, exit, mem_peak_kib, output_bytes },
-        Err(error) => Outcome::never_ran(&error),
+        Err(error) => Outcome::never_ran(error),
     }
 }
 

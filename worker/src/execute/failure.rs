@@ -1,9 +1,11 @@
 //! The one shape of a failed run's result.
 
+use std::io::ErrorKind;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use lifecycle::supervisor::Status;
+use lifecycle::supervisor::{Lost, Status};
 
 /// Text beyond this many bytes is cut from a message or a stack.
 const MAX_TEXT: usize = 64 * 1024;
@@ -21,12 +23,15 @@ pub struct JobError {
     /// The process's exit code, if the process ended before the script returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// It is the worker's, not the script's: another one may be able to start it.
+    #[serde(skip)]
+    pub(super) fault: bool,
 }
 
 impl JobError {
     /// An error without a place.
     pub fn new(name: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { name: name.into(), message: message.into(), stack: None, exit_code: None }
+        Self { name: name.into(), message: message.into(), stack: None, exit_code: None, fault: false }
     }
 
     /// A process that ended before its script had returned.
@@ -42,9 +47,26 @@ impl JobError {
         Self { exit_code: Some(code), ..Self::new("ExecutionErr", message) }
     }
 
-    /// A fault of the worker, not of the script.
+    /// Of the worker, and perhaps of what the script is or did to it.
     pub(crate) fn worker(what: &str, error: &dyn std::fmt::Display) -> Self {
         Self::new("WorkerError", format!("{what}: {error}"))
+    }
+
+    /// A fault of the worker that has nothing to do with the script, which was not started.
+    pub(crate) fn fault(what: &str, error: &dyn std::fmt::Display) -> Self {
+        Self { fault: true, ..Self::worker(what, error) }
+    }
+
+    /// A launcher did not take its command: it is gone, unless the command is too long for any.
+    pub(super) fn unhanded(lost: &Lost) -> Self {
+        let too_long = matches!(lost, Lost::Io(error) if error.kind() == ErrorKind::InvalidInput);
+        let made = if too_long { Self::worker } else { Self::fault };
+        made("the script cannot be started", lost)
+    }
+
+    /// Whether it is such a fault.
+    pub(crate) fn is_fault(&self) -> bool {
+        self.fault
     }
 
     /// What an error result says; empty where it is none.

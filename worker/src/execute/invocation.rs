@@ -86,8 +86,12 @@ pub struct Outcome {
 
 impl Outcome {
     /// Of a script that never ran.
-    pub fn never_ran(error: &JobError) -> Self {
-        let verdict = Verdict::Failure { error: error.to_json() };
+    pub fn never_ran(error: JobError) -> Self {
+        let verdict = if error.is_fault() {
+            Verdict::Fault { error }
+        } else {
+            Verdict::Failure { error: error.to_json() }
+        };
         Self { verdict, exit: None, mem_peak_kib: 0, output_bytes: 0 }
     }
 }
@@ -104,6 +108,11 @@ pub enum Verdict {
     Failure {
         /// JSON text: `{"error":{"name","message","stack"?,"exit_code"?}}`.
         error: Bytes,
+    },
+    /// The worker could not start it, which is no fault of the script.
+    Fault {
+        /// Why.
+        error: JobError,
     },
     /// The run was ended from outside; [`KillReason::error`] words it.
     Killed(KillReason),

@@ -97,6 +97,7 @@ impl<'a> Trials<'a> {
         match outcome(&executor, runtime.as_ref(), self.config.isolation.network).await {
             Verdict::Success { .. } => Ok(()),
             Verdict::Failure { error } => Err(String::from_utf8_lossy(&error).into_owned()),
+            Verdict::Fault { error } => Err(error.message),
             Verdict::Killed(reason) => Err(reason.error(&Limits::default()).message),
         }
         .map_err(|reason| StartError::Interpreter {
@@ -128,7 +129,7 @@ async fn outcome(executor: &Executor, runtime: &dyn Runtime, network: Network) -
             leftovers.remove().await;
             outcome.verdict
         }
-        Err(error) => Verdict::Failure { error: error.to_json() },
+        Err(error) => super::Outcome::never_ran(error).verdict,
     }
 }
 

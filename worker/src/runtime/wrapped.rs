@@ -22,7 +22,7 @@ const MAX_ERROR: u64 = 1024 * 1024;
 pub(super) fn write(folder: &JobFolder, name: &str, content: &[u8]) -> Result<(), JobError> {
     folder
         .write(name, content)
-        .map_err(|error| JobError::worker("a file of the job cannot be written", &error))
+        .map_err(|error| JobError::fault("a file of the job cannot be written", &error))
 }
 
 /// The result the wrapper left; else its error; else that the process ended too early.

@@ -136,7 +136,7 @@ impl Call {
                 leftovers.remove().await;
                 outcome
             }
-            Err(error) => Outcome::never_ran(&error),
+            Err(error) => Outcome::never_ran(error),
         }
     }
 }

@@ -117,6 +117,7 @@ impl Attack {
         let text = match outcome.verdict {
             Verdict::Success { result } => String::from_utf8(result.to_vec()).unwrap(),
             Verdict::Failure { error } => format!("failed: {}", String::from_utf8_lossy(&error)),
+            Verdict::Fault { error } => format!("not started: {}", error.message),
             Verdict::Killed(reason) => format!("killed: {reason:?}"),
         };
         let file = |name: &str| std::fs::remove_file(world.outside.join(name)).is_ok();
