@@ -27,6 +27,8 @@ pub struct Config {
     pub auth_credential: Secret<String>,
     /// Languages that workers of this installation run.
     pub languages: Vec<Language>,
+    /// How long a caller's connection may be idle between two requests.
+    pub keep_alive: Duration,
     /// Largest request body, bytes.
     pub body_limit: usize,
     /// How long a synchronous webhook waits when the caller does not say.
@@ -57,6 +59,11 @@ impl FromValues for Config {
             auth_url: v.or("auth-url", "http://127.0.0.1:9090", "address of auth-service"),
             auth_credential: v.secret("auth-credential", "the credential auth-service knows gateways by"),
             languages: v.list("languages", "python3,deno,bash", "languages that workers here run"),
+            keep_alive: v.duration(
+                "keep-alive",
+                "620s",
+                "how long a connection may be idle; longer than the load balancer in front keeps it",
+            ),
             body_limit: v.size("body-limit", "8MiB", "largest request body"),
             wait_default: v.duration(
                 "wait-default",

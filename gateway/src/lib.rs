@@ -6,6 +6,7 @@ mod answer;
 mod app;
 mod auth;
 mod config;
+mod connection;
 mod dead_letter;
 mod error;
 mod idempotency;

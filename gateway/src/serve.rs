@@ -1,5 +1,6 @@
 //! Starting a gateway: connections, tables, the completion subscription, then the port.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,10 +18,12 @@ use lifecycle::Process;
 use proto::InstanceId;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 use crate::app::{App, Parts};
 use crate::auth::{AuthClient, Authenticator};
 use crate::config::Config;
+use crate::connection::{Connection, Patience, Unanswered};
 use crate::job_id::JobIds;
 use crate::ticks;
 
@@ -47,12 +50,13 @@ pub async fn run(config: Config, process: Process) -> anyhow::Result<()> {
 pub async fn run_on(listener: TcpListener, config: Config, process: Process) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let housekeeping = Housekeeping { process: &process, over: CancellationToken::new() };
+    let patience = Patience { head: HEADER_TIMEOUT, idle: config.keep_alive };
     let app = assemble(config, &housekeeping).await?;
     let catalog = app.catalog.clone();
     let router = crate::router::build(app);
     tracing::info!(server.address = %address, "gateway listens");
     loaded(&catalog, &process).await;
-    serve(listener, router, &process).await;
+    serve(listener, router, patience, &process).await;
     housekeeping.over.cancel();
     Ok(())
 }
@@ -161,11 +165,23 @@ async fn loaded(catalog: &Catalog, process: &Process) {
     }
 }
 
+/// Answers a request; its connection is not idle meanwhile.
+async fn answer(
+    unanswered: Unanswered,
+    router: axum::Router,
+    request: http::Request<hyper::body::Incoming>,
+) -> Result<axum::response::Response, Infallible> {
+    let answer = router.oneshot(request).await;
+    drop(unanswered);
+    answer
+}
+
 /// Serves until the drain; then no new connections, and those that wait are answered.
-async fn serve(listener: TcpListener, router: axum::Router, process: &Process) {
+async fn serve(listener: TcpListener, router: axum::Router, patience: Patience, process: &Process) {
     let graceful = GracefulShutdown::new();
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    // ours tells a slow head from an idle connection
+    server.http1().timer(TokioTimer::new()).header_read_timeout(None);
     let draining = process.shutdown.draining();
     tokio::pin!(draining);
     loop {
@@ -183,8 +199,10 @@ async fn serve(listener: TcpListener, router: axum::Router, process: &Process) {
         };
         // small answers must not wait for the caller's acknowledgement
         let _ = stream.set_nodelay(true);
-        let connection =
-            server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let stream = Connection::new(stream, patience);
+        let (requests, router) = (stream.requests(), router.clone());
+        let answering = tower::service_fn(move |request| answer(requests.begin(), router.clone(), request));
+        let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(answering));
         let connection = graceful.watch(connection.into_owned());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
