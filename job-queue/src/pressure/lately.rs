@@ -1,0 +1,118 @@
+//! A reading that is renewed by those who need it, never by a clock: whoever finds it older than a second has it read
+//! anew, once for all who do, and goes on with what there is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+
+/// What is not older than this is not asked for anew.
+const LATELY: Duration = Duration::from_secs(1);
+
+/// How long a question may take; then nothing is known.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long somebody waits for it who must know; then he goes on as if nothing spoke against it.
+const AWAITED: Duration = Duration::from_millis(500);
+
+/// What was read, and when it was asked for.
+#[derive(Clone, Copy)]
+struct Taken<T> {
+    at: Instant,
+    /// None: there was no answer.
+    value: Option<T>,
+}
+
+/// One reading, shared. Cheap to clone.
+pub(super) struct Lately<T>(Arc<Inner<T>>);
+
+type Ask<T> = Box<dyn Fn() -> BoxFuture<'static, Option<T>> + Send + Sync>;
+
+struct Inner<T> {
+    ask: Ask<T>,
+    taken: watch::Sender<Option<Taken<T>>>,
+    /// One permit: that of whoever asks.
+    turn: Arc<Semaphore>,
+}
+
+impl<T> Clone for Lately<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Copy + Send + Sync + 'static> Lately<T> {
+    /// Nothing is asked yet.
+    pub(super) fn new(ask: impl Fn() -> BoxFuture<'static, Option<T>> + Send + Sync + 'static) -> Self {
+        let turn = Arc::new(Semaphore::new(1));
+        Self(Arc::new(Inner { ask: Box::new(ask), taken: watch::Sender::new(None), turn }))
+    }
+
+    /// Refuses by what was read within the last second, after asking where nothing was; goes on at once where what was
+    /// read last, however long ago, gives no cause for suspicion, and where nothing can be read.
+    ///
+    /// # Errors
+    /// What the judge says.
+    pub(super) async fn refused<R>(
+        &self,
+        suspect: impl Fn(&T) -> bool,
+        judge: impl Fn(&T) -> Option<R>,
+    ) -> Result<(), R> {
+        let last = *self.0.taken.borrow();
+        let known = match last {
+            // a second after a question without an answer it is asked again, and nobody waits for that
+            Some(Taken { value, at }) if value.as_ref().is_none_or(|value| !suspect(value)) => {
+                if at.elapsed() > LATELY {
+                    self.ask();
+                }
+                return Ok(());
+            }
+            Some(Taken { value: Some(value), at }) if at.elapsed() <= LATELY => Some(value),
+            _ => None,
+        };
+        if let Some(refusal) = known.as_ref().and_then(&judge) {
+            return Err(refusal);
+        }
+        match self.anew().await.as_ref().and_then(judge) {
+            Some(refusal) => Err(refusal),
+            None => Ok(()),
+        }
+    }
+
+    /// What was read last, if that was not long ago.
+    pub(super) fn within(&self, age: Duration) -> Option<T> {
+        self.0.taken.borrow().filter(|taken| taken.at.elapsed() <= age).and_then(|taken| taken.value)
+    }
+
+    /// Whether somebody has asked within this time.
+    pub(super) fn was_asked_within(&self, age: Duration) -> bool {
+        let idle = self.0.turn.available_permits() > 0;
+        !idle || self.0.taken.borrow().is_some_and(|taken| taken.at.elapsed() <= age)
+    }
+
+    async fn anew(&self) -> Option<T> {
+        let mut news = self.0.taken.subscribe();
+        self.ask();
+        tokio::time::timeout(AWAITED, news.changed()).await.ok()?.ok()?;
+        let taken = *news.borrow();
+        taken.and_then(|taken| taken.value)
+    }
+
+    /// Asks in the background, unless somebody does.
+    fn ask(&self) {
+        let Ok(turn) = self.0.turn.clone().try_acquire_owned() else { return };
+        let inner = self.0.clone();
+        tokio::spawn(async move {
+            let at = Instant::now();
+            let value = tokio::time::timeout(ANSWER_WITHIN, (inner.ask)()).await.ok().flatten();
+            // before it is told: whoever finds the turn taken is told afterwards
+            drop(turn);
+            inner.taken.send_replace(Some(Taken { at, value }));
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;
