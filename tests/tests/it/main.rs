@@ -11,6 +11,7 @@ mod faults;
 mod gate;
 mod idempotency;
 mod jobs;
+mod pressure;
 mod python_client;
 mod queue;
 mod retries;
