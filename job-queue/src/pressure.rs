@@ -3,12 +3,14 @@
 //! timers that fire, ticks, and the ends of what runs: none of them asks here ([ADR 15](../../docs/adr/0015-what-asks-for-room.md)).
 //!
 //! A job that comes in waits for no answer: it goes by what was read last, and has it read anew in the background when
-//! that is older than a second. Only a refusal rests on a reading that is not older.
+//! that is old. Only a refusal rests on a reading that is not.
 
 mod bounds;
 mod lately;
 mod size;
 mod tags;
+
+use std::time::Duration;
 
 use broker::{Broker, names};
 use futures::FutureExt;
@@ -21,6 +23,9 @@ use self::tags::Tags;
 use crate::model::{Job, now_us};
 use crate::store::{Memory, Records};
 
+/// How long a reading counts of what fills up.
+const LATELY: Duration = Duration::from_secs(1);
+
 /// What is due so soon will be among the jobs that may start before those have left.
 const SOON_US: i64 = 60_000_000;
 
@@ -31,20 +36,21 @@ pub struct Pressure {
     jobs: Sizes,
     timers: Sizes,
     memory: Lately<Memory>,
-    tags: Tags,
+    /// None: jobs may wait.
+    tags: Option<Tags>,
 }
 
 impl Pressure {
     /// Over these connections; nothing is asked before the first job.
     pub fn new(broker: &Broker, records: &Records, bounds: Bounds) -> Self {
         let records = records.clone();
-        let memory = Lately::new(move || memory(records.clone(), bounds).boxed());
+        let memory = Lately::new(LATELY, move || memory(records.clone(), bounds).boxed());
         Self {
             bounds,
             jobs: Sizes::new(broker, names::JOBS_STREAM, Stream::Jobs, None),
             timers: Sizes::new(broker, names::TIMERS_STREAM, Stream::Timers, Some(bounds.timers_bytes)),
             memory,
-            tags: Tags::new(broker),
+            tags: bounds.oldest_waits.map(|bound| Tags::new(broker, bound)),
         }
     }
 
@@ -61,9 +67,9 @@ impl Pressure {
                 return Ok(());
             }
             self.jobs.admit(self.bounds.stream_share).await?;
-            match (tag, self.bounds.oldest_waits) {
-                (Some(tag), Some(bound)) => self.tags.admit(tag, bound).await,
-                _ => Ok(()),
+            match tag.zip(self.tags.as_ref()) {
+                Some((tag, tags)) => tags.admit(tag).await,
+                None => Ok(()),
             }
         };
         let admitted = tokio::try_join!(aside, ready, self.memory_admits());
@@ -81,7 +87,7 @@ impl Pressure {
             let limit = memory_limit(memory, self.bounds)?;
             share.reached(memory.used, limit).then_some(Refusal::Memory { used: memory.used, limit, share })
         };
-        self.memory.refused(|memory| judge(memory).is_some(), judge).await
+        self.memory.refused(|memory, _| judge(memory).is_some(), judge).await
     }
 }
 

@@ -1,5 +1,5 @@
-//! A reading that is renewed by those who need it, never by a clock: whoever finds it older than a second has it read
-//! anew, once for all who do, and goes on with what there is.
+//! A reading that is renewed by those who need it, never by a clock: whoever finds it old has it read anew, once for
+//! all who do, and goes on with what there is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,9 +7,6 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
-
-/// What is not older than this is not asked for anew.
-const LATELY: Duration = Duration::from_secs(1);
 
 /// How long a question may take; then nothing is known.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
@@ -32,6 +29,8 @@ type Ask<T> = Box<dyn Fn() -> BoxFuture<'static, Option<T>> + Send + Sync>;
 
 struct Inner<T> {
     ask: Ask<T>,
+    /// What is not older than this is not asked for anew.
+    lately: Duration,
     taken: watch::Sender<Option<Taken<T>>>,
     /// One permit: that of whoever asks.
     turn: Arc<Semaphore>,
@@ -45,35 +44,38 @@ impl<T> Clone for Lately<T> {
 
 impl<T: Copy + Send + Sync + 'static> Lately<T> {
     /// Nothing is asked yet.
-    pub(super) fn new(ask: impl Fn() -> BoxFuture<'static, Option<T>> + Send + Sync + 'static) -> Self {
-        let turn = Arc::new(Semaphore::new(1));
-        Self(Arc::new(Inner { ask: Box::new(ask), taken: watch::Sender::new(None), turn }))
+    pub(super) fn new(
+        lately: Duration,
+        ask: impl Fn() -> BoxFuture<'static, Option<T>> + Send + Sync + 'static,
+    ) -> Self {
+        let (ask, turn) = (Box::new(ask), Arc::new(Semaphore::new(1)));
+        Self(Arc::new(Inner { ask, lately, taken: watch::Sender::new(None), turn }))
     }
 
-    /// Refuses by what was read within the last second, after asking where nothing was; goes on at once where what was
-    /// read last, however long ago, gives no cause for suspicion, and where nothing can be read.
+    /// Refuses by what was read lately, after asking where nothing was; goes on at once where what was read last,
+    /// however long ago, gives no cause for suspicion now, and where nothing can be read.
     ///
     /// # Errors
     /// What the judge says.
     pub(super) async fn refused<R>(
         &self,
-        suspect: impl Fn(&T) -> bool,
+        suspect: impl Fn(&T, Duration) -> bool,
         judge: impl Fn(&T) -> Option<R>,
     ) -> Result<(), R> {
         let last = *self.0.taken.borrow();
-        let known = match last {
-            // a second after a question without an answer it is asked again, and nobody waits for that
-            Some(Taken { value, at }) if value.as_ref().is_none_or(|value| !suspect(value)) => {
-                if at.elapsed() > LATELY {
+        if let Some(Taken { at, value }) = last {
+            let age = at.elapsed();
+            let old = age > self.0.lately;
+            // after a question without an answer it is asked again, and nobody waits for that
+            if value.as_ref().is_none_or(|value| !suspect(value, age)) {
+                if old {
                     self.ask();
                 }
                 return Ok(());
             }
-            Some(Taken { value: Some(value), at }) if at.elapsed() <= LATELY => Some(value),
-            _ => None,
-        };
-        if let Some(refusal) = known.as_ref().and_then(&judge) {
-            return Err(refusal);
+            if let Some(refusal) = value.as_ref().filter(|_| !old).and_then(&judge) {
+                return Err(refusal);
+            }
         }
         match self.anew().await.as_ref().and_then(judge) {
             Some(refusal) => Err(refusal),

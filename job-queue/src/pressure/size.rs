@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use broker::Broker;
 use futures::FutureExt;
 
+use super::LATELY;
 use super::bounds::{Refusal, Share, Stream, Unit, float};
 use super::lately::Lately;
 use crate::model::{Args, Job};
@@ -43,12 +44,12 @@ impl Sizes {
         let published = Arc::new(Published::default());
         let (broker, counted) = (broker.clone(), published.clone());
         let ask = move || read(broker.clone(), name, stream, max_bytes, counted.clone()).boxed();
-        Self { stream, filled: Lately::new(ask), published }
+        Self { stream, filled: Lately::new(LATELY, ask), published }
     }
 
     /// By the stream's word; it is asked before its time where what was published since seems to have filled it.
     pub(super) async fn admit(&self, share: Share) -> Result<(), Refusal> {
-        let suspect = |reading: &Reading| self.judge(&self.guess(reading), share).is_some();
+        let suspect = |reading: &Reading, _| self.judge(&self.guess(reading), share).is_some();
         self.filled.refused(suspect, |reading| self.judge(&reading.fill, share)).await
     }
 

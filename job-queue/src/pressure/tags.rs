@@ -8,12 +8,16 @@ use broker::Broker;
 use futures::FutureExt;
 use proto::Tag;
 
+use super::LATELY;
 use super::bounds::Refusal;
 use super::lately::Lately;
 use crate::stream::oldest_wait;
 
 /// Tags that are known at once: of one beyond them, whose jobs come in while those of all others do, nothing is known.
 const MOST: usize = 256;
+
+/// How long a reading counts at most.
+const LATEST: Duration = Duration::from_secs(10);
 
 /// A tag to which nobody has published for so long makes room for another one.
 const FORGOTTEN: Duration = Duration::from_mins(1);
@@ -24,20 +28,31 @@ type Kept = RwLock<HashMap<Tag, Lately<Duration>>>;
 #[derive(Clone)]
 pub(super) struct Tags {
     broker: Broker,
+    /// How long a tag's oldest job may wait.
+    bound: Duration,
     kept: Arc<Kept>,
 }
 
 impl Tags {
-    pub(super) fn new(broker: &Broker) -> Self {
-        Self { broker: broker.clone(), kept: Arc::default() }
+    pub(super) fn new(broker: &Broker, bound: Duration) -> Self {
+        Self { broker: broker.clone(), bound, kept: Arc::default() }
     }
 
-    pub(super) async fn admit(&self, tag: &Tag, bound: Duration) -> Result<(), Refusal> {
+    pub(super) async fn admit(&self, tag: &Tag) -> Result<(), Refusal> {
         let Some(wait) = self.of(tag) else { return Ok(()) };
+        let (bound, lately) = (self.bound, self.lately());
         let judge = |waited: &Duration| {
             (*waited > bound).then(|| Refusal::Waits { tag: tag.clone(), waited: *waited, bound })
         };
-        wait.refused(|waited| *waited > bound, judge).await
+        // it may have gone on waiting since
+        let suspect =
+            |waited: &Duration, age| *waited > bound || (age > lately && waited.saturating_add(age) > bound);
+        wait.refused(suspect, judge).await
+    }
+
+    /// Over a long queue a question costs the server 10 ms: the longer the bound, the less it needs the moment.
+    fn lately(&self) -> Duration {
+        (self.bound / 60).clamp(LATELY, LATEST)
     }
 
     fn of(&self, tag: &Tag) -> Option<Lately<Duration>> {
@@ -58,7 +73,7 @@ impl Tags {
 
     fn watched(&self, tag: &Tag) -> Lately<Duration> {
         let (broker, tag, kept) = (self.broker.clone(), tag.clone(), Arc::downgrade(&self.kept));
-        Lately::new(move || read(broker.clone(), tag.clone(), kept.clone()).boxed())
+        Lately::new(self.lately(), move || read(broker.clone(), tag.clone(), kept.clone()).boxed())
     }
 }
 

@@ -107,6 +107,11 @@ async fn a_queue_that_fills_up_refuses_triggers_and_goes_on_with_all_else() {
         aside.push(sent.expect(201).text());
     }
 
+    let letter = uuid::Uuid::now_v7().to_string();
+    system.put_into_queue(&format!("job.0.bash.p1.main.{letter}"), b"no envelope").await;
+    let letters = async || client.get_path("dead_letters/list").send().await.expect(200).json();
+    eventually("a dead letter", BOUND, async || (letters().await[0]["job_id"] == letter).then_some(())).await;
+
     let (taken, refusal) = fill(client, &run(UNSERVED)).await;
     let says = ["Queue full: the queue is at 8", "% of 1MiB; new jobs are refused from 80% on"];
     is_refusal(&refusal, &says);
@@ -130,6 +135,11 @@ async fn a_queue_that_fills_up_refuses_triggers_and_goes_on_with_all_else() {
         client.post(&run(QUICK)).header("accept", "application/problem+json").json("{}").send().await;
     let problem = problem.expect(503).json();
     assert_eq!((&problem["code"], &problem["retryable"]), (&json!("queue_full"), &json!(true)));
+    is_refusal(&client.post(&format!("dead_letters/replay/{letter}")).send().await, &says);
+    let many = client.post("dead_letters/replay").json("{}").send().await.expect(200).json();
+    assert_eq!((&many["done"], &many["next"]), (&json!([]), &json!("0")), "{many:#}");
+    assert!(many["failed"][0]["error"].as_str().unwrap().contains("new jobs are refused"), "{many:#}");
+    assert_eq!(letters().await[0]["job_id"], letter);
     // what is there already is told of
     let again = keyed(client, "before", &json!({})).await.expect(201);
     assert_eq!((again.text(), again.header("idempotent-replay")), (first.clone(), "true"));

@@ -6,6 +6,8 @@ use tokio::time::advance;
 
 use super::*;
 
+const LATELY: Duration = Duration::from_secs(1);
+
 /// What is read, how often it was, and whether an answer may come.
 struct Source {
     value: AtomicU64,
@@ -27,7 +29,7 @@ impl Source {
             }
             .boxed()
         };
-        (source, Lately::new(ask))
+        (source, Lately::new(LATELY, ask))
     }
 
     fn asked(&self) -> u64 {
@@ -43,7 +45,7 @@ impl Source {
 
 /// More than ten is too much, more than eight suspicious.
 async fn look(lately: &Lately<u64>) -> Result<(), u64> {
-    lately.refused(|value| *value > 8, |value| (*value > 10).then_some(*value)).await
+    lately.refused(|value, _| *value > 8, |value| (*value > 10).then_some(*value)).await
 }
 
 #[tokio::test(start_paused = true)]
