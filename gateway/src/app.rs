@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use catalog::Catalog;
 use job_queue::{
-    ArgsStore, Completions, Control, DeadLetters, Events, Finder, Publisher, QueuedRows, Records, Ticks,
+    ArgsStore, Completions, Control, DeadLetters, Events, Finder, Pressure, Publisher, QueuedRows, Records,
+    Ticks,
 };
 
 use crate::auth::Authenticator;
@@ -21,6 +22,7 @@ pub(crate) struct Parts {
     pub(crate) auth: Authenticator,
     pub(crate) records: Records,
     pub(crate) publisher: Publisher,
+    pub(crate) pressure: Pressure,
     pub(crate) finder: Finder,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) ticks: Ticks,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::HeaderName;
+use job_queue::{Bounds, Share};
 use lifecycle::{FromValues, Secret, Values};
 use proto::Language;
 
@@ -47,6 +48,8 @@ pub struct Config {
     pub idempotency_memory: Duration,
     /// How often the rows of queued jobs are compared with the job stream, by one of all gateways.
     pub sweep_every: Duration,
+    /// Where new jobs are refused.
+    pub bounds: Bounds,
 }
 
 impl FromValues for Config {
@@ -88,14 +91,48 @@ impl FromValues for Config {
                 "60s",
                 "how often the rows of queued jobs are put right, by one of all gateways",
             ),
+            bounds: bounds(v),
         };
         config.idempotency_memory = config.idempotency_memory.min(config.retention);
         v.check(config.wait_default <= config.wait_max, "wait-default is longer than wait-max");
         v.check(config.sweep_every >= SWEEP_LEAST, "sweep-every is less than 100ms");
+        v.check(config.bounds.timers_bytes > 0, "timers-limit is 0: no job could be put aside");
         v.check(
             config.body_limit <= 64 * 1024 * 1024,
             "body-limit is over 64MiB, the most a queue can carry",
         );
         config
+    }
+}
+
+fn bounds(v: &mut Values) -> Bounds {
+    let stream_share: Share = v.or(
+        "refuse-at",
+        "80%",
+        "share of the queue's or the timers' size from which on new jobs are refused",
+    );
+    let redis_share: Share =
+        v.or("refuse-at-redis", "90%", "share of Redis' memory limit from which on new jobs are refused");
+    let redis_limit = v.size(
+        "redis-limit",
+        "0",
+        "memory that Redis may use; 0: what its maxmemory says, which counts anyway",
+    );
+    let timers_limit = v.size(
+        "timers-limit",
+        "1GiB",
+        "size of the stream of jobs that are put aside, which has no other limit",
+    );
+    let oldest = v.duration(
+        "refuse-when-oldest-waits",
+        "72h",
+        "how long the oldest job of a tag may wait before new ones of the tag are refused; 0s: as long as it takes",
+    );
+    Bounds {
+        stream_share,
+        redis_share,
+        redis_bytes: Some(redis_limit as u64).filter(|bytes| *bytes > 0),
+        timers_bytes: timers_limit as u64,
+        oldest_waits: Some(oldest).filter(|oldest| !oldest.is_zero()),
     }
 }

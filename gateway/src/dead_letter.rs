@@ -82,13 +82,17 @@ impl Selection {
 /// there, and trying it again makes no second job while the new one's record is kept.
 ///
 /// # Errors
-/// Somebody else has seen to it; its arguments are gone; NATS is away or full. The letter stays.
+/// Somebody else has seen to it; its arguments are gone; NATS is away or full, or there is no room for new jobs. The
+/// letter stays.
 pub(crate) async fn replay(app: &App, workspace: &WorkspaceId, kept: &KeptLetter) -> ApiResult<JobId> {
     let there = app.dead_letters.find(workspace, kept.id).await?;
     if there.is_none_or(|there| there.sequence != kept.sequence) {
         return Err(ApiError::not_found(format!("no such dead letter of job {} any more", kept.id)));
     }
-    let (id, published) = match (kept.letter.reason, kept.letter.job(workspace, kept.id)) {
+    let job = kept.letter.job(workspace, kept.id);
+    // whoever asks may ask again, and nothing is lost until then
+    app.pressure.admit(job.as_ref().map(|job| &job.tag), None).await?;
+    let (id, published) = match (kept.letter.reason, job) {
         (DeathReason::WorkerLost, Some(job)) => {
             let job = Job {
                 id: successor(workspace, kept),

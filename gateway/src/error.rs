@@ -1,6 +1,7 @@
 //! Errors as callers see them: a code of the one table, a text that names what is wrong,
 //! and the headers that go with it. Plain text, or problem+json where the caller asks.
 
+mod refusal;
 mod strike;
 
 use std::time::Duration;
@@ -39,6 +40,11 @@ impl ApiError {
         tracing::warn!(dependency = what, %error, "a dependency is away");
         let message = format!("{what} is not available at the moment; send the request again");
         Self::new(ErrorCode::Unavailable, message).retry_after(Duration::from_secs(1))
+    }
+
+    /// Whether there is no room for any new job.
+    pub(crate) fn refuses_new_jobs(&self) -> bool {
+        matches!(self.code, ErrorCode::QueueFull | ErrorCode::Overloaded)
     }
 
     pub(crate) fn retry_after(self, after: Duration) -> Self {

@@ -11,8 +11,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use job_queue::{
-    ArgsStore, Completions, Control, DeadLetters, Events, Finder, Mover, Publisher, QueuedRows, Records,
-    RedisConfig, Sweeper, Ticks,
+    ArgsStore, Completions, Control, DeadLetters, Events, Finder, Mover, Pressure, Publisher, QueuedRows,
+    Records, RedisConfig, Sweeper, Ticks,
 };
 use lifecycle::Process;
 use proto::InstanceId;
@@ -82,12 +82,14 @@ async fn assemble(config: Config, housekeeping: &Housekeeping<'_>) -> anyhow::Re
     housekeeping.spawn("sweeper", crate::sweep::keep(sweeper, catalog.clone(), config.sweep_every));
     watch_dependencies(&broker, &catalog, housekeeping.process);
     let publisher = Publisher::new(broker.clone());
+    let pressure = Pressure::new(&broker, &records, config.bounds);
     let job_ids = JobIds::new(config.auth_credential.expose());
     let app = App::new(Parts {
         catalog,
         auth: Authenticator::new(auth),
         records,
         publisher,
+        pressure,
         finder: Finder::new(broker.clone()),
         dead_letters: DeadLetters::new(broker.clone()),
         args: ArgsStore::new(broker.clone()),

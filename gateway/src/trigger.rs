@@ -188,6 +188,7 @@ async fn publish(
     let mut job = job(app, caller, order.runnable, id, params, waiter.is_some());
     match app.publisher.publish(&mut job, order.args, deadline).await {
         Ok(()) => {
+            app.pressure.note(&job);
             app.queued_rows.note(job);
             Ok(Triggered { id, waiting: waiter.map(Waiting::Named), replay: false })
         }
@@ -235,6 +236,11 @@ fn place(app: &App, id: JobId) -> ApiResult<Waiter> {
     })
 }
 
+/// When the job is due; whoever waits for it does not wait until then.
+fn scheduled_us(params: &RunParams, wait: bool) -> Option<i64> {
+    params.scheduled_us.filter(|_| !wait)
+}
+
 fn job(app: &App, caller: &Caller, runnable: Runnable, id: JobId, params: &RunParams, wait: bool) -> Job {
     let trace =
         lifecycle::current_trace_context().unwrap_or_else(lifecycle::trace_context::TraceContext::generate);
@@ -251,7 +257,7 @@ fn job(app: &App, caller: &Caller, runnable: Runnable, id: JobId, params: &RunPa
         trace: Trace { parent: trace.traceparent.to_string(), state: trace.tracestate },
         reply_to: wait.then(|| app.completions.instance().clone()),
         created_us: now_us(),
-        scheduled_us: params.scheduled_us.filter(|_| !wait),
+        scheduled_us: scheduled_us(params, wait),
         retry: params.retry.clone(),
         retries: 0,
         schedule: None,

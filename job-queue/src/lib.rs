@@ -5,11 +5,13 @@
 //! - [`Mover`] puts jobs there whose timers have fired;
 //! - [`Puller`] hands out as many jobs as there are free slots, each as a [`Delivery`];
 //! - [`Records`] is the store: the start and end scripts, logs, cancellation, listings;
+//! - [`Pressure`] says whether new jobs may come in;
 //! - [`Completions`], [`Events`] and [`Control`] are the subjects that wake waiters and workers.
 
 mod model;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
+mod pressure;
 mod store;
 mod stream;
 mod subjects;
@@ -19,10 +21,11 @@ pub use model::{
     Args, CallerInfo, CancelRequest, End, Grant, InvalidEnvelope, Job, JobState, Outcome, Record, Trace,
     canceled_result, error_result, now_us,
 };
+pub use pressure::{Bounds, NoShare, Pressure, Refusal, Share, Stream, Unit};
 pub use store::{
-    CancelAnswer, EndAnswer, EndRequest, Filter, LogChunk, LogSlice, NextTry, Order, Page, PageCursor,
-    Passed, PastAttempt, Presence, QueueCursor, QueueFilter, QueuePage, QueuePart, QueueQuery, QueuedRows,
-    Records, RedisConfig, Renewal, Reservation, Reserved, RetryAnswer, RetryRequest, StartAnswer,
+    CancelAnswer, EndAnswer, EndRequest, Filter, LogChunk, LogSlice, Memory, NextTry, Order, Page,
+    PageCursor, Passed, PastAttempt, Presence, QueueCursor, QueueFilter, QueuePage, QueuePart, QueueQuery,
+    QueuedRows, Records, RedisConfig, Renewal, Reservation, Reserved, RetryAnswer, RetryRequest, StartAnswer,
     StartRequest, StoreError, Term, TermField, WorkerRow,
 };
 pub use stream::{

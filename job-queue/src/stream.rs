@@ -6,9 +6,11 @@ mod backlog;
 mod batch;
 mod dead;
 mod delivery;
+mod fill;
 mod finder;
 mod intake;
 mod mover;
+mod oldest;
 mod provision;
 mod publish;
 mod pull;
@@ -17,17 +19,21 @@ mod slots;
 mod tick;
 mod timer;
 
+use async_nats::jetstream;
 use async_nats::jetstream::response::Response;
 use async_nats::{HeaderMap, Message, StatusCode};
 use broker::{Broker, names};
 use proto::{JobId, Tag, WorkspaceId};
+use serde::de::DeserializeOwned;
 
 pub use args::{ArgsError, ArgsStore};
 pub(crate) use backlog::{Waiting, backlog};
 pub use dead::{DeadLetter, DeadLetters, DeadPage, DeathReason, KeptLetter};
 pub use delivery::{Delivery, Lease, LeaseError};
+pub(crate) use fill::{Fill, fill};
 pub use finder::{Finder, Place, QueuedJob};
 pub use mover::Mover;
+pub(crate) use oldest::oldest_wait;
 pub use provision::{PROVISION_DEFAULT_MAX_BYTES, provision};
 pub use publish::{PublishError, Publisher};
 pub use pull::{Puller, PullerConfig};
@@ -63,12 +69,24 @@ const NOTHING_THERE: &str = "no message found";
 async fn delete(broker: &Broker, stream: &str, sequence: u64) -> Result<(), StreamError> {
     let ask = serde_json::json!({"seq": sequence, "no_erase": true}).to_string();
     let subject = format!("$JS.API.STREAM.MSG.DELETE.{stream}");
-    let answer = broker.client().request(subject, ask.into()).await.map_err(StreamError::new)?;
-    match serde_json::from_slice::<Response<serde_json::Value>>(&answer.payload).map_err(StreamError::new)? {
-        Response::Ok(_) => Ok(()),
+    match ask_api::<serde_json::Value>(broker, subject, &ask).await? {
+        Ok(_) => Ok(()),
         // nats-server 2.15 says so in words: the code stands for every failed removal
-        Response::Err { error } if error.to_string().starts_with(NOTHING_THERE) => Ok(()),
-        Response::Err { error } => Err(StreamError::new(error)),
+        Err(error) if error.to_string().starts_with(NOTHING_THERE) => Ok(()),
+        Err(error) => Err(StreamError::new(error)),
+    }
+}
+
+/// What JetStream answers, or refuses.
+async fn ask_api<T: DeserializeOwned>(
+    broker: &Broker,
+    subject: String,
+    ask: &str,
+) -> Result<Result<T, jetstream::Error>, StreamError> {
+    let answer = broker.client().request(subject, ask.to_owned().into()).await.map_err(StreamError::new)?;
+    match serde_json::from_slice::<Response<T>>(&answer.payload).map_err(StreamError::new)? {
+        Response::Ok(answer) => Ok(Ok(answer)),
+        Response::Err { error } => Ok(Err(error)),
     }
 }
 

@@ -31,8 +31,10 @@ pub enum ErrorCode {
     Internal,
     /// A dependency of ours is away; nothing, or nothing certain, was done.
     Unavailable,
-    /// The queue is full.
+    /// The queue is full, or nearly so.
     QueueFull,
+    /// What is there already is too much work; new jobs are refused until it is less.
+    Overloaded,
     /// The wait ran out; the job goes on.
     WaitTimeout,
 }
@@ -53,6 +55,7 @@ impl ErrorCode {
         Self::Internal,
         Self::Unavailable,
         Self::QueueFull,
+        Self::Overloaded,
         Self::WaitTimeout,
     ];
 
@@ -72,6 +75,7 @@ impl ErrorCode {
             Self::Internal => "internal",
             Self::Unavailable => "unavailable",
             Self::QueueFull => "queue_full",
+            Self::Overloaded => "overloaded",
             Self::WaitTimeout => "wait_timeout",
         }
     }
@@ -89,7 +93,7 @@ impl ErrorCode {
             Self::ScriptFailed | Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Unavailable | Self::QueueFull => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::QueueFull | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::WaitTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -106,7 +110,7 @@ impl ErrorCode {
             Self::MethodNotAllowed => tonic::Code::Unimplemented,
             Self::ScriptFailed => tonic::Code::Aborted,
             Self::KeyReused => tonic::Code::AlreadyExists,
-            Self::RateLimited | Self::QueueFull => tonic::Code::ResourceExhausted,
+            Self::RateLimited | Self::QueueFull | Self::Overloaded => tonic::Code::ResourceExhausted,
             Self::Internal => tonic::Code::Internal,
             Self::Unavailable => tonic::Code::Unavailable,
             Self::WaitTimeout => tonic::Code::DeadlineExceeded,
@@ -138,7 +142,11 @@ impl ErrorCode {
     /// Whether the same request may succeed when sent again later.
     pub fn retryable(self) -> bool {
         match self {
-            Self::RateLimited | Self::Unavailable | Self::QueueFull | Self::WaitTimeout => true,
+            Self::RateLimited
+            | Self::Unavailable
+            | Self::QueueFull
+            | Self::Overloaded
+            | Self::WaitTimeout => true,
             Self::BadRequest
             | Self::Unauthenticated
             | Self::PermissionDenied
@@ -162,6 +170,7 @@ impl ErrorCode {
             Self::Internal => "Internal: ",
             Self::Unavailable => "Unavailable: ",
             Self::QueueFull => "Queue full: ",
+            Self::Overloaded => "Overloaded: ",
             Self::MethodNotAllowed
             | Self::PayloadTooLarge
             | Self::UnsupportedMediaType

@@ -38,6 +38,7 @@ pub struct Start {
     gateways: usize,
     workers: usize,
     profile: Profile,
+    queue_bytes: i64,
     settings: Vec<(&'static str, &'static str, String)>,
     worker_program: &'static str,
     worker_variables: Vec<(&'static str, String)>,
@@ -51,6 +52,7 @@ impl Default for Start {
             gateways: 1,
             workers: 1,
             profile: Profile::Durable,
+            queue_bytes: job_queue::PROVISION_DEFAULT_MAX_BYTES,
             settings: Vec::new(),
             worker_program: WORKER,
             worker_variables: Vec::new(),
@@ -74,6 +76,11 @@ impl Start {
     /// When NATS and Valkey write through to the disk; durable by default.
     pub fn profile(self, profile: Profile) -> Self {
         Self { profile, ..self }
+    }
+
+    /// The size of the job stream.
+    pub fn queue_bytes(self, queue_bytes: i64) -> Self {
+        Self { queue_bytes, ..self }
     }
 
     /// A variable of each worker's environment.
@@ -139,7 +146,7 @@ impl Start {
         let disks = if self.disks { Disk::both(folder.path()) } else { Vec::new() };
         let (nats, valkey) = tokio::join!(DataServer::nats(from), DataServer::valkey(from));
         let nats_url = format!("nats://{}", nats.address());
-        make_streams(&nats_url, &credentials).await;
+        make_streams(&nats_url, &credentials, self.queue_bytes).await;
         let token = people::first_token(&nats_url, &credentials, WORKSPACE).await;
         let addresses = Addresses { nats_url, valkey: valkey.address().to_string(), auth_url: String::new() };
         let hub = Hub::start();
@@ -182,12 +189,12 @@ impl IntoFuture for Start {
     }
 }
 
-async fn make_streams(nats_url: &str, credentials: &Credentials) {
+async fn make_streams(nats_url: &str, credentials: &Credentials, max_queue_bytes: i64) {
     let streams = Streams {
         url: nats_url.to_owned(),
         password: Secret::new(credentials.nats_password(PROVISION).to_owned()),
         replicas: 1,
-        max_queue_bytes: job_queue::PROVISION_DEFAULT_MAX_BYTES,
+        max_queue_bytes,
     };
     provision(&streams).await.expect("the streams can be made");
 }

@@ -90,6 +90,20 @@ impl System {
         broker.client().request(subject, "".into()).await.expect("NATS is there");
     }
 
+    /// Changes the size of the stream of dead letters; what it was.
+    ///
+    /// # Panics
+    /// NATS is away.
+    pub async fn resize_dead_letters(&self, max_bytes: i64) -> i64 {
+        let nats_url = format!("nats://{}", self.nats.address());
+        let broker = people::broker(&nats_url, &self.credentials, broker::permissions::PROVISION).await;
+        let stream = broker.jetstream().get_stream(broker::names::DEAD_STREAM).await.expect("NATS is there");
+        let mut config = stream.cached_info().config.clone();
+        let before = std::mem::replace(&mut config.max_bytes, max_bytes);
+        broker.jetstream().update_stream(config).await.expect("it may be any size");
+        before
+    }
+
     /// A gateway by its number from 0 on.
     pub fn gateway(&self, number: usize) -> &Service {
         &self.gateways[number]

@@ -13,6 +13,9 @@ use crate::execute::{Place, Surrounding};
 
 pub(crate) use self::sandbox::Sandbox;
 
+/// More often would be a load of its own.
+const BURY_LEAST: Duration = Duration::from_millis(100);
+
 /// What a worker needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -38,6 +41,8 @@ pub struct Config {
     pub lease: Duration,
     /// How often a job may be started, its worker lost each time.
     pub max_attempts: u32,
+    /// When a job whose dead letter was not taken is looked at again.
+    pub bury_again: Duration,
     /// How long a script may run when it does not say.
     pub timeout_default: Duration,
     /// The longest a script may ask for.
@@ -82,6 +87,11 @@ impl FromValues for Config {
                 "5",
                 "how often a job may be started, its worker lost each time",
             ),
+            bury_again: v.duration(
+                "bury-again",
+                "60s",
+                "when a job whose dead letter was not taken, as their stream is full, is looked at again",
+            ),
             timeout_default: v.duration(
                 "timeout-default",
                 "15m",
@@ -112,6 +122,7 @@ impl FromValues for Config {
         };
         let lease_fits = (Duration::from_secs(1)..=Duration::from_secs(15)).contains(&config.lease);
         v.check(lease_fits, "lease is not within 1s and 15s");
+        v.check(config.bury_again >= BURY_LEAST, "bury-again is less than 100ms");
         v.check(config.timeout_default <= config.timeout_max, "timeout-default is longer than timeout-max");
         v.check(!config.base_internal_url.ends_with('/'), "base-internal-url ends with a slash");
         for (key, url) in config.services() {

@@ -174,6 +174,11 @@ async fn many(
                     None => {}
                     Some(Ok(row)) => done.push(row),
                     Some(Err(error)) if error.code == ErrorCode::Unavailable => return Err(error),
+                    // it is the same for all that follow
+                    Some(Err(error)) if error.refuses_new_jobs() => {
+                        failed.push(json!({"job_id": kept.id, "error": error.message}));
+                        break 'pages Some(behind);
+                    }
                     Some(Err(error)) => failed.push(json!({"job_id": kept.id, "error": error.message})),
                 }
             }

@@ -4,7 +4,7 @@
 use job_queue::{Reservation, Reserved};
 use proto::JobId;
 
-use super::{Order, unsure, used};
+use super::{Order, scheduled_us, unsure, used};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
@@ -32,7 +32,7 @@ pub(super) enum Claim {
 /// Finds out, and reserves the id where there is a key.
 ///
 /// # Errors
-/// The id is used, the key stands for another request, or it cannot be known at the moment.
+/// The id is used, the key stands for another request, there is no room for new jobs, or it cannot be known at the moment.
 pub(super) async fn claim(
     app: &App,
     caller: &Caller,
@@ -44,14 +44,35 @@ pub(super) async fn claim(
         (Some(_), Some(_)) => {
             Err(ApiError::bad_request("job_id: a request with an idempotency key has no other id"))
         }
-        (Some(reservation), None) => claim_by_key(app, caller, id, reservation).await,
+        (Some(reservation), None) => match admit(app, order, params).await {
+            Ok(()) => claim_by_key(app, caller, id, reservation).await,
+            // what is there already is no new job
+            Err(refused) => made_by_key(app, caller, reservation).await?.map(Claim::Made).ok_or(refused),
+        },
         (None, Some(_)) if is_known(app, caller, id).await? => Err(used(id)),
-        (None, None) if order.wait => {
-            // nothing is published for a caller who could not be answered
-            app.records.ping().await?;
+        (None, given) => {
+            admit(app, order, params).await?;
+            if order.wait && given.is_none() {
+                // nothing is published for a caller who could not be answered
+                app.records.ping().await?;
+            }
             Ok(Claim::Free(id))
         }
-        (None, _) => Ok(Claim::Free(id)),
+    }
+}
+
+/// Whether there is room for a new job; nothing of it has been written.
+async fn admit(app: &App, order: &Order, params: &RunParams) -> ApiResult<()> {
+    let tag = params.tag.as_ref().unwrap_or(&order.runnable.tag);
+    Ok(app.pressure.admit(Some(tag), scheduled_us(params, order.wait)).await?)
+}
+
+/// The job that a request with this key has made before.
+async fn made_by_key(app: &App, caller: &Caller, reservation: &Reservation) -> ApiResult<Option<JobId>> {
+    match app.records.reserved(&caller.workspace, reservation).await? {
+        Some(Reserved::OtherRequest(first)) => Err(idempotency::reused(first)),
+        Some(Reserved::Before(first)) if is_known(app, caller, first).await? => Ok(Some(first)),
+        Some(Reserved::Before(_) | Reserved::First) | None => Ok(None),
     }
 }
 

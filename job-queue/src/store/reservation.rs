@@ -45,8 +45,7 @@ impl Records {
         script.key(keys::reservation(workspace, &reservation.key));
         script.arg(id.to_string()).arg(&reservation.request).arg(remembered.as_secs().max(1));
         let (holder, request): (String, String) = self.invoke(&script).await?;
-        let holder: JobId =
-            holder.parse().map_err(|_| StoreError::Answer(format!("unexpected: {holder}")))?;
+        let holder = job_id(&holder)?;
         Ok(if request != reservation.request {
             Reserved::OtherRequest(holder)
         } else if holder == id {
@@ -54,6 +53,27 @@ impl Records {
         } else {
             Reserved::Before(holder)
         })
+    }
+
+    /// What a key stands for, if anything, without having it stand for something.
+    ///
+    /// # Errors
+    /// The store is away; nothing is known.
+    pub async fn reserved(
+        &self,
+        workspace: &WorkspaceId,
+        reservation: &Reservation,
+    ) -> Result<Option<Reserved>, StoreError> {
+        let mut ask = redis::cmd("HMGET");
+        ask.arg(keys::reservation(workspace, &reservation.key)).arg("id").arg("request");
+        let (holder, request): (Option<String>, Option<String>) = self.connection.query(&ask).await?;
+        let Some((holder, request)) = holder.zip(request) else { return Ok(None) };
+        let holder = job_id(&holder)?;
+        Ok(Some(if request == reservation.request {
+            Reserved::Before(holder)
+        } else {
+            Reserved::OtherRequest(holder)
+        }))
     }
 
     /// Takes a key back that was reserved for job `id`, which certainly was not published; whether it was. A key of
@@ -71,4 +91,8 @@ impl Records {
         script.key(keys::reservation(workspace, &reservation.key)).arg(id.to_string());
         self.invoke(&script).await
     }
+}
+
+fn job_id(text: &str) -> Result<JobId, StoreError> {
+    text.parse().map_err(|_| StoreError::Answer(format!("unexpected: {text}")))
 }

@@ -43,12 +43,13 @@ impl Puller {
     }
 }
 
+/// The consumer of a tag's jobs.
+pub(super) fn consumer(tag: &str) -> String {
+    format!("w-{tag}-{PRIORITY}")
+}
+
 fn source(tag: &str) -> Source {
-    Source {
-        stream: names::JOBS_STREAM,
-        consumer: format!("w-{tag}-{PRIORITY}"),
-        filter: names::jobs_of(tag, PRIORITY),
-    }
+    Source { stream: names::JOBS_STREAM, consumer: consumer(tag), filter: names::jobs_of(tag, PRIORITY) }
 }
 
 fn delivery(pulled: Pulled) -> Delivery {

@@ -1,7 +1,9 @@
 //! The stream of dead letters.
 
+use broker::names;
+use broker::permissions::PROVISION;
 use bytes::Bytes;
-use job_queue::{DeadLetter, DeadLetters, DeathReason, Job};
+use job_queue::{DeadLetter, DeadLetters, DeathReason, Job, PublishError};
 use proto::JobId;
 
 use crate::stage::{Stage, job, workspace};
@@ -87,4 +89,26 @@ async fn what_is_no_job_has_no_letter() {
     // more than a message may be: the job stays where it is
     let large = DeadLetter { envelope: Bytes::from(vec![0; 1024 * 1024]), ..letter(&job, "x") };
     assert!(worker.bury(&large).await.is_err());
+}
+
+#[tokio::test]
+async fn a_full_stream_takes_no_letter_and_drops_none() {
+    let stage = Stage::start().await;
+    let (gateway, worker) = letters(&stage).await;
+    let first = job("bash");
+    worker.bury(&letter(&first, "first")).await.unwrap();
+    let context = stage.nats.broker(PROVISION).await.jetstream().clone();
+    let mut config = context.get_stream(names::DEAD_STREAM).await.unwrap().cached_info().config.clone();
+    let size = std::mem::replace(&mut config.max_bytes, 1000);
+    context.update_stream(&config).await.unwrap();
+    let second = job("bash");
+    let long = "x".repeat(1000);
+    assert!(matches!(worker.bury(&letter(&second, &long)).await, Err(PublishError::Full)));
+    assert!(gateway.find(&second.workspace, second.id).await.unwrap().is_none());
+    let kept = gateway.find(&first.workspace, first.id).await.unwrap().unwrap();
+    assert_eq!(kept.letter.message, "first", "the oldest is not dropped for it");
+    config.max_bytes = size;
+    context.update_stream(&config).await.unwrap();
+    worker.bury(&letter(&second, &long)).await.unwrap();
+    assert!(gateway.find(&second.workspace, second.id).await.unwrap().is_some());
 }

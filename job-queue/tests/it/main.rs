@@ -10,6 +10,7 @@ mod listing;
 mod logs;
 mod outages;
 mod presence;
+mod pressure;
 mod pulling;
 mod queue;
 mod retries;

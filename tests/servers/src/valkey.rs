@@ -105,9 +105,9 @@ impl Valkey {
             format!("appendfsync {fsync}"),
             "maxmemory-policy noeviction".to_owned(),
             format!("user default on >{} ~* &* +@all", self.admin_password),
-            // our keys only, and nothing that administers the server but the question for its eviction
+            // our keys only, and nothing that administers the server but the questions for its eviction and its memory
             format!(
-                "user {SERVICE} on >{} ~hm:* +@all -@admin -@dangerous +config|get",
+                "user {SERVICE} on >{} ~hm:* +@all -@admin -@dangerous +config|get +info",
                 self.service_password
             ),
         ];

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use system_tests::{Client, System, eventually, program};
 use uuid::Uuid;
 
-use crate::faults::stage::{BOUND, HELD, Stage, backlog_is, slay, worker_name};
+use crate::faults::stage::{BOUND, HELD, QUICK, Stage, backlog_is, slay, worker_name};
 
 async fn letters(client: &Client) -> Vec<Value> {
     let listed = client.get_path("dead_letters/list").send().await.expect(200).json();
@@ -205,4 +205,46 @@ async fn whose_job_it_was_decides_and_bad_input_is_named() {
         admin.get_path(&format!("dead_letters/list?{query}")).send().await.expect(400);
     }
     admin.get_path(&format!("dead_letters/get/{}", Uuid::new_v4())).send().await.expect(404);
+}
+
+/// Nothing is lost when there is no room for a letter: the job's message stays until there is.
+#[tokio::test]
+async fn without_room_for_its_letter_a_job_stays_in_its_queue() {
+    let start = System::start().workers(2).slots(1).lease("2s");
+    let system = start.worker_setting("max-attempts", 1).worker_setting("bury-again", "500ms").await;
+    let (stage, client) = (Stage::set(&system).await, system.client());
+    let size = system.resize_dead_letters(1).await;
+    let id = client.run(HELD, stage.args("dead")).await;
+    let told = stage.begins(1).await.pop().unwrap();
+    let workers = [system.worker(0), system.worker(1)];
+    let (holder, other) = if worker_name(workers[0]) == told.worker { (0, 1) } else { (1, 0) };
+    slay(workers[holder]).await;
+    let unreadable = Uuid::now_v7().to_string();
+    system.put_into_queue(&format!("job.0.bash.p1.main.{unreadable}"), b"no envelope").await;
+    // whoever waits is told, and the job does not run anew
+    assert_eq!(client.end_of(&id).await["result"]["error"]["name"], "WorkerLost");
+    let refused = async |job: &str| {
+        let subject = format!("job.0.bash.p1.main.{job}");
+        eventually("its letter is tried again", BOUND, async || {
+            let lines = workers[other].log_lines();
+            let tries = lines.iter().filter(|line| {
+                line["message"] == "a dead letter was not taken" && line["nats.subject"] == subject.as_str()
+            });
+            (tries.count() >= 2).then_some(())
+        })
+        .await;
+    };
+    refused(&id).await;
+    refused(&unreadable).await;
+    assert!(letters(client).await.is_empty());
+    backlog_is(&system, 2).await;
+    client.wait(QUICK, stage.args("others go on")).await.expect(200);
+
+    system.resize_dead_letters(size).await;
+    eventually("both letters", BOUND, async || (letters(client).await.len() == 2).then_some(())).await;
+    backlog_is(&system, 0).await;
+    assert_eq!((stage.runs_of(&id), &client.get(&id).await["success"]), (1, &json!(false)));
+    let replayed = client.post(&format!("dead_letters/replay/{id}")).send().await.expect(201).text();
+    stage.let_go(1);
+    assert_eq!(client.end_of(&replayed).await["result"], "dead");
 }

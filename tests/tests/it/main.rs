@@ -12,6 +12,7 @@ mod faults;
 mod gate;
 mod idempotency;
 mod jobs;
+mod pressure;
 mod python_client;
 mod queue;
 mod retries;

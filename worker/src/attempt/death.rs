@@ -13,9 +13,6 @@ use crate::serve::Worker;
 /// Of a log, what a letter has of its end, in UTF-16 units.
 const LAST_LOG: u64 = 4096;
 
-/// When a job whose letter was not taken is tried again.
-const LATER: Duration = Duration::from_mins(1);
-
 /// An envelope that may be of a newer version is handed on so often, with this pause: while an installation is upgraded, workers
 /// that can read it are there, or come.
 const HANDED_ON: i64 = 30;
@@ -30,7 +27,7 @@ pub(super) async fn exhausted(
     end: &End,
 ) -> Option<()> {
     let Ok((attempts, last_log)) = last_words(worker, job).await else {
-        lease.hand_back(Some(LATER)).await;
+        lease.hand_back(Some(worker.config.bury_again)).await;
         return None;
     };
     let letter = DeadLetter {
@@ -42,7 +39,7 @@ pub(super) async fn exhausted(
         subject: arrived.subject.clone(),
         envelope: arrived.envelope.clone(),
     };
-    bury(worker, lease, &letter, LATER).await
+    bury(worker, lease, &letter).await
 }
 
 /// How often it was started, and the end of its log.
@@ -76,13 +73,13 @@ pub(super) async fn unreadable(
         subject: arrived.subject.clone(),
         envelope: arrived.envelope.clone(),
     };
-    if bury(worker, lease, &letter, LATER).await.is_some() {
+    if bury(worker, lease, &letter).await.is_some() {
         lease.ack().await;
     }
 }
 
 /// Whether the stream has the letter. Else the message comes again: nothing is lost, and nothing turns in a circle.
-async fn bury(worker: &Worker, lease: &Lease, letter: &DeadLetter, later: Duration) -> Option<()> {
+async fn bury(worker: &Worker, lease: &Lease, letter: &DeadLetter) -> Option<()> {
     match worker.dead_letters.bury(letter).await {
         Ok(()) => {
             metrics::counter!("worker_dead_letters_total", "reason" => letter.reason.as_str_name())
@@ -91,7 +88,7 @@ async fn bury(worker: &Worker, lease: &Lease, letter: &DeadLetter, later: Durati
         }
         Err(error @ (PublishError::Full | PublishError::Unanswered(_))) => {
             tracing::error!(nats.subject = letter.subject, %error, "a dead letter was not taken");
-            lease.hand_back(Some(later)).await;
+            lease.hand_back(Some(worker.config.bury_again)).await;
             None
         }
         Err(error @ (PublishError::Duplicate | PublishError::Refused(_))) => {
