@@ -14,6 +14,7 @@ mod read;
 mod reservation;
 mod rows;
 mod sweep;
+mod tally;
 mod write;
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub use queue::{QueueCursor, QueueFilter, QueuePage, QueuePart, QueueQuery, Term
 pub use queued::QueuedRows;
 pub use reservation::{Reservation, Reserved};
 pub use rows::{Order, PageCursor};
+pub use tally::{CountAnswer, CountRequest, Counted, CountedEnd};
 pub use write::{CancelAnswer, EndAnswer, EndRequest, Renewal, StartAnswer, StartRequest};
 
 use connection::Connection;
@@ -52,6 +54,7 @@ struct Scripts {
     page: Script,
     reserve: Script,
     release: Script,
+    count: Script,
 }
 
 impl Scripts {
@@ -71,6 +74,7 @@ impl Scripts {
             page: Script::new(include_str!("lua/page.lua")),
             reserve: Script::new(include_str!("lua/reserve.lua")),
             release: Script::new(include_str!("lua/release.lua")),
+            count: Script::new(include_str!("lua/count.lua")),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The job streams in NATS: publishing, finding queued jobs, pulling, leases, and the
 //! object store of large arguments.
 
+mod after;
 mod args;
 mod backlog;
 mod batch;
@@ -22,12 +23,13 @@ use async_nats::{HeaderMap, Message, StatusCode};
 use broker::{Broker, names};
 use proto::{JobId, Tag, WorkspaceId};
 
+pub use after::{After, Afters, FiredAfter};
 pub use args::{ArgsError, ArgsStore};
 pub(crate) use backlog::{Waiting, backlog};
 pub use dead::{DeadLetter, DeadLetters, DeadPage, DeathReason, KeptLetter};
 pub use delivery::{Delivery, Lease, LeaseError};
 pub use finder::{Finder, Place, QueuedJob};
-pub use mover::Mover;
+pub use mover::{Due, Mover};
 pub use provision::{PROVISION_DEFAULT_MAX_BYTES, provision};
 pub use publish::{PublishError, Publisher};
 pub use pull::{Puller, PullerConfig};

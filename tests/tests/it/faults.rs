@@ -12,4 +12,4 @@ mod restarts;
 mod rolling;
 pub(crate) mod stage;
 mod waiting_costs;
-mod wire;
+pub(crate) mod wire;
