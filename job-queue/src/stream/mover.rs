@@ -96,7 +96,8 @@ impl Moves {
             Some(Fired::After { .. }) => match After::decode(&pulled.message.payload) {
                 Some(after) if !after.is_at(&pulled.message.subject) => drop_forged(&pulled).await,
                 after => {
-                    self.hand_on(Due::After(FiredAfter { after, lease: pulled.lease, slot: pulled.slot }))
+                    let Pulled { lease, slot, .. } = pulled;
+                    self.hand_on(Due::After(FiredAfter { after, lease, slot }));
                 }
             },
             Some(Fired::Job { .. }) => self.work_off_job(pulled).await,

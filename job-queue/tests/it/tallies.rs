@@ -224,7 +224,9 @@ impl Listening {
                 self.broker.client().request(subject, ask.into()).await.expect("nats-server answers");
             let Some(headers) = answer.headers.filter(|_| answer.status.is_none()) else { return left };
             left.push(headers.get("Nats-Subject").expect("its subject").to_string());
-            from = headers.get("Nats-Sequence").expect("its place").as_str().parse::<u64>().unwrap() + 1;
+            from =
+                headers.get("Nats-Sequence").expect("its place").as_str().parse::<u64>().expect("a number")
+                    + 1;
         }
     }
 }
@@ -261,7 +263,7 @@ async fn set(gateway: &Gateway, kind: &str, id: &str, payload: Vec<u8>) {
         .header("Nats-Schedule", "@at 2020-01-01T00:00:00Z")
         .header("Nats-Schedule-Target", format!("fire.0.{kind}.demo.{id}").as_str());
     let sent = gateway.broker.jetstream().send_publish(format!("timer.0.{kind}.demo.{id}"), timer);
-    sent.await.unwrap().await.unwrap();
+    sent.await.expect("it is sent").await.expect("the timer is set");
 }
 
 #[tokio::test]

@@ -60,6 +60,7 @@ impl DefaultHandlers {
     }
 
     /// The same with another one of a kind, or none.
+    #[must_use]
     pub fn with(self, kind: HandlerKind, handler: Option<DefaultHandler>) -> Self {
         match kind {
             HandlerKind::Failure => Self { on_failure: handler, ..self },
