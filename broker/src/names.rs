@@ -74,6 +74,16 @@ pub fn schedule_anywhere(workspace: &str, schedule: &str) -> String {
     format!("*.{SHARD}.cron.{workspace}.{schedule}")
 }
 
+/// The timer by which the handlers of a schedule hear of a job's end; `workspace` already a token.
+pub fn after_timer(workspace: &str, job: &str) -> String {
+    format!("timer.{SHARD}.after.{workspace}.{job}")
+}
+
+/// Where that timer fires to.
+pub fn after_fire(workspace: &str, job: &str) -> String {
+    format!("fire.{SHARD}.after.{workspace}.{job}")
+}
+
 /// Every timer of a job, fired or not.
 pub fn timers_of_jobs() -> String {
     format!("*.{SHARD}.job.>")
@@ -101,6 +111,13 @@ pub enum Fired<'a> {
         /// Its path.
         path: &'a str,
     },
+    /// The end of a schedule's job.
+    After {
+        /// The job's workspace.
+        workspace: &'a str,
+        /// Its id.
+        id: &'a str,
+    },
 }
 
 /// What a timer that has fired is of; none if this is no such subject.
@@ -109,6 +126,7 @@ pub fn fired(subject: &str) -> Option<Fired<'_>> {
     match tokens[..] {
         ["fire", SHARD, "job", workspace, id] => Some(Fired::Job { workspace, id }),
         ["fire", SHARD, "cron", workspace, path] => Some(Fired::Schedule { workspace, path }),
+        ["fire", SHARD, "after", workspace, id] => Some(Fired::After { workspace, id }),
         _ => None,
     }
 }

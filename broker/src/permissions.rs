@@ -85,8 +85,17 @@ fn auth_service() -> ServiceUser {
 }
 
 fn gateway() -> ServiceUser {
-    let mut publish = read_catalog(&["workspace", "user", "revoked", "head", "script", "schedule", "audit"]);
-    publish.extend(write_catalog(&["head", "script", "schedule", "audit"]));
+    let mut publish = read_catalog(&[
+        "workspace",
+        "user",
+        "revoked",
+        "head",
+        "script",
+        "schedule",
+        "schedule_defaults",
+        "audit",
+    ]);
+    publish.extend(write_catalog(&["head", "script", "schedule", "schedule_defaults", "audit"]));
     publish.extend(read_objects("BLOBS"));
     publish.extend(write_objects("BLOBS"));
     publish.extend(read_objects("ARGS"));
@@ -130,6 +139,8 @@ fn worker() -> ServiceUser {
         "dead.*.*",
         // a job that is tried again, later
         "timer.0.job.*.*",
+        // a job of a schedule that has ended
+        "timer.0.after.*.*",
         "done.*",
         "ev.*.*",
     ]));

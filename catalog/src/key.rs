@@ -26,6 +26,8 @@ pub enum Kind {
     Head,
     /// A script that is run again and again, by the path of the schedule.
     Schedule,
+    /// The handlers that a workspace's new schedules get.
+    ScheduleDefaults,
     /// One entry of the audit trail.
     Audit,
 }
@@ -42,6 +44,7 @@ impl Kind {
             Self::Script => "script",
             Self::Head => "head",
             Self::Schedule => "schedule",
+            Self::ScheduleDefaults => "schedule_defaults",
             Self::Audit => "audit",
         }
     }
@@ -107,6 +110,8 @@ mod tests {
         assert_eq!(key.subject(), "$KV.CATALOG.head.demo.f=2Fdemo=2Fhello");
         assert_eq!(Key::of_subject(Kind::Head, &key.subject()), Some(key));
         assert_eq!(Key::of_subject(Kind::User, "$KV.CATALOG.head.demo.x"), None);
+        let defaults = Key::scoped(Kind::ScheduleDefaults, &workspace, "x");
+        assert_eq!(Key::of_subject(Kind::Schedule, &defaults.subject()), None);
     }
 
     #[test]

@@ -23,9 +23,9 @@ pub use key::{Key, Kind};
 pub use open::{Catalog, kinds};
 pub use provision::{Profile, provision};
 pub use records::{
-    Account, ActionKind, AuditEntry, Cadence, Handler, Head, InvalidCadence, InvalidHandler, Json, NewScript,
-    Operation, Reach, Record, Revoked, SandboxSettings, Schedule, ScheduleSettings, Script, Token, TooWide,
-    User, Workspace, WorkspaceSandbox, now_ms,
+    Account, ActionKind, AuditEntry, Cadence, DefaultHandler, DefaultHandlers, Handler, HandlerKind, Head,
+    InvalidCadence, InvalidHandler, Json, NewScript, Operation, Reach, Record, Revoked, SandboxSettings,
+    Schedule, ScheduleSettings, Script, Token, TooWide, User, Workspace, WorkspaceSandbox, now_ms,
 };
 pub use table::WatchState;
 

@@ -54,8 +54,8 @@ pub(crate) struct Tables {
 
 impl Catalog {
     /// Starts watching `kinds` and returns at once; [`Catalog::ready`] waits for the
-    /// first load. Kinds that are loaded on demand (scripts) or only written (audit)
-    /// need not be named.
+    /// first load. Kinds that are loaded on demand (scripts, schedules' defaults) or only
+    /// written (audit) need not be named.
     pub fn open(broker: Broker, kinds: &[Kind]) -> Self {
         let stop = CancellationToken::new();
         let mut tables = Tables::default();
@@ -140,7 +140,7 @@ impl Tables {
             Kind::Revoked => self.revoked = Some(self.start(broker, stop)),
             Kind::Head => self.heads = Some(self.start(broker, stop)),
             Kind::Schedule => self.schedules = Some(self.start(broker, stop)),
-            Kind::Script | Kind::Audit => {}
+            Kind::Script | Kind::ScheduleDefaults | Kind::Audit => {}
         }
     }
 
@@ -172,7 +172,7 @@ impl Tables {
             Kind::Revoked => apply(self.revoked.as_ref(), write, revision),
             Kind::Head => apply(self.heads.as_ref(), write, revision),
             Kind::Schedule => apply(self.schedules.as_ref(), write, revision),
-            Kind::Script | Kind::Audit => {}
+            Kind::Script | Kind::ScheduleDefaults | Kind::Audit => {}
         }
     }
 }

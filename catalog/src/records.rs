@@ -14,7 +14,10 @@ use crate::{CatalogError, Key, Kind};
 
 pub use identity::{Account, Revoked, Token, User, Workspace};
 pub use sandbox::{Reach, SandboxSettings, TooWide, WorkspaceSandbox};
-pub use schedule::{Cadence, Handler, InvalidCadence, InvalidHandler, Json, Schedule, ScheduleSettings};
+pub use schedule::{
+    Cadence, DefaultHandler, DefaultHandlers, Handler, HandlerKind, InvalidCadence, InvalidHandler, Json,
+    Schedule, ScheduleSettings,
+};
 pub use script::{Head, NewScript, Script};
 pub use trail::{ActionKind, AuditEntry, Operation};
 

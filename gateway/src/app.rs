@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use catalog::Catalog;
 use job_queue::{
-    ArgsStore, Completions, Control, DeadLetters, Events, Finder, Pressure, Publisher, QueuedRows, Records,
-    Ticks,
+    Afters, ArgsStore, Completions, Control, DeadLetters, Events, Finder, Pressure, Publisher, QueuedRows,
+    Records, Ticks,
 };
 
 use crate::auth::Authenticator;
@@ -26,6 +26,7 @@ pub(crate) struct Parts {
     pub(crate) finder: Finder,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) ticks: Ticks,
+    pub(crate) afters: Afters,
     pub(crate) args: ArgsStore,
     pub(crate) completions: Completions,
     pub(crate) events: Events,

@@ -125,6 +125,8 @@ pub(crate) async fn discard(app: &App, caller: &Caller, kept: &KeptLetter) -> Ap
         let reason = "its dead letter was discarded".to_owned();
         let request = CancelRequest { by: caller.rights.username.clone(), reason };
         app.records.cancel(&caller.workspace, kept.id, &request, Some(&job)).await?;
+        let told = app.afters.tell(&job, Instant::now() + trigger::PUBLISH).await;
+        told.map_err(|error| ApiError::unavailable("the job queue", &error))?;
     }
     Ok(app.dead_letters.discard(kept).await?)
 }

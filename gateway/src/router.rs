@@ -81,6 +81,8 @@ fn scheduling() -> Router<App> {
         .route("/schedules/update/{*path}", post(schedules::update))
         .route("/schedules/get/{*path}", get(schedules::get))
         .route("/schedules/list", get(schedules::list))
+        .route("/schedules/list_with_jobs", get(schedules::list_with_jobs))
+        .route("/schedules/setdefaulthandler", post(schedules::set_default_handler))
         .route("/schedules/exists/{*path}", get(schedules::exists))
         .route("/schedules/delete/{*path}", delete(schedules::delete))
         .route("/schedules/setenabled/{*path}", post(schedules::set_enabled))

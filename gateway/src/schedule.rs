@@ -1,13 +1,16 @@
 //! Schedules as they are written: what a change makes of the stored one, who may make it,
 //! and the one place that hears of it.
 
+mod defaults;
 mod filter;
 mod sent;
 mod shown;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use catalog::{AuditEntry, Batch, CatalogError, Expect, Operation, Schedule, now_ms};
+use catalog::{
+    AuditEntry, Batch, CatalogError, DefaultHandlers, Expect, HandlerKind, Operation, Schedule, now_ms,
+};
 use proto::rights::Action;
 use proto::{ScriptPath, WorkspaceId};
 
@@ -16,6 +19,7 @@ use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
 use crate::ticks;
 
+pub(crate) use defaults::SetDefault;
 pub(crate) use filter::Filter;
 pub(crate) use sent::{Preview, Sent};
 pub(crate) use shown::Shown;
@@ -41,10 +45,11 @@ pub(crate) enum Change {
 /// 403 where the caller may not, 404 and 400 where the change cannot be, 503 where it is unknown whether it was made.
 pub(crate) async fn write(app: &App, caller: &Caller, path: &ScriptPath, change: &Change) -> ApiResult<()> {
     caller.may(Action::WriteSchedule(path))?;
+    let defaults = change.defaults(app, &caller.workspace).await?;
     let mut attempt = 1;
     loop {
         let (expect, before) = seen(app, &caller.workspace, path).await?;
-        let after = change.after(before, path, caller)?;
+        let after = change.after(before, path, caller, &defaults)?;
         if let Some(after) = after.as_ref().filter(|_| change.starts_jobs()) {
             check_scripts(app, caller, after).await?;
         }
@@ -66,6 +71,11 @@ async fn changed(app: &App, workspace: &WorkspaceId, path: &ScriptPath, after: O
     tracing::info!(%workspace, %path, generation, enabled, "a schedule was changed");
     if let Err(error) = ticks::rearm(app, workspace, path).await {
         tracing::warn!(%workspace, %path, %error, "a schedule that was changed gets its timer later");
+    }
+    if after.is_none()
+        && let Err(error) = app.records.forget_tally(workspace, path).await
+    {
+        tracing::warn!(%workspace, %path, %error, "what was counted of a schedule that is gone expires by itself");
     }
 }
 
@@ -118,16 +128,22 @@ async fn commit(
 /// Whether the caller may run what the schedule runs, and all of it is there.
 async fn check_scripts(app: &App, caller: &Caller, schedule: &Schedule) -> ApiResult<()> {
     let settings = &schedule.settings;
-    let handlers = [("on_failure", &settings.on_failure), ("on_recovery", &settings.on_recovery)];
-    let handlers =
-        handlers.into_iter().filter_map(|(name, handler)| Some((name, handler.as_ref()?.script())));
+    let handlers = HandlerKind::ALL
+        .into_iter()
+        .filter_map(|kind| Some((kind.setting(), settings.handler(kind)?.script())));
     for (name, script) in std::iter::once(("script_path", &schedule.script_path)).chain(handlers) {
-        caller.may(Action::RunScript(script))?;
-        if app.catalog.resolve(&caller.workspace, script).await?.is_none() {
-            return Err(ApiError::bad_request(format!("{name}: there is no script at {script}")));
-        }
+        check_script(app, caller, name, script).await?;
     }
     Ok(())
+}
+
+/// Whether the caller may run the script that a setting names, and it is there.
+async fn check_script(app: &App, caller: &Caller, name: &str, script: &ScriptPath) -> ApiResult<()> {
+    caller.may(Action::RunScript(script))?;
+    match app.catalog.resolve(&caller.workspace, script).await? {
+        Some(_) => Ok(()),
+        None => Err(ApiError::bad_request(format!("{name}: there is no script at {script}"))),
+    }
 }
 
 impl Change {
@@ -137,18 +153,27 @@ impl Change {
         before: Option<Schedule>,
         path: &ScriptPath,
         caller: &Caller,
+        defaults: &DefaultHandlers,
     ) -> ApiResult<Option<Schedule>> {
         let after = match (self, before) {
             (Self::Create(_), Some(_)) => {
                 return Err(ApiError::bad_request(format!("a schedule {path} exists already")));
             }
-            (Self::Create(sent), None) => sent.created(&caller.workspace, path, &caller.rights.username)?,
+            (Self::Create(sent), None) => sent.created(defaults, path, &caller.rights.username)?,
             (_, None) => return Err(absent(path.as_str())),
             (Self::Edit(sent), Some(before)) => sent.edited(before)?,
             (Self::Enable(enabled), Some(before)) => Schedule { enabled: *enabled, ..before },
             (Self::Delete, Some(_)) => return Ok(None),
         };
         Ok(Some(signed(after, caller)))
+    }
+
+    /// The handlers of a new schedule that says nothing of them.
+    async fn defaults(&self, app: &App, workspace: &WorkspaceId) -> ApiResult<DefaultHandlers> {
+        match self {
+            Self::Create(_) => defaults::stored(app, workspace).await,
+            Self::Edit(_) | Self::Enable(_) | Self::Delete => Ok(DefaultHandlers::none(workspace)),
+        }
     }
 
     /// Whether jobs may follow from it: switching off is also for those who may not run the script.

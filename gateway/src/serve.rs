@@ -11,8 +11,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use job_queue::{
-    ArgsStore, Completions, Control, DeadLetters, Events, Finder, Mover, Pressure, Publisher, QueuedRows,
-    Records, RedisConfig, Sweeper, Ticks,
+    Afters, ArgsStore, Completions, Control, DeadLetters, Events, Finder, Mover, Pressure, Publisher,
+    QueuedRows, Records, RedisConfig, Sweeper, Ticks,
 };
 use lifecycle::Process;
 use proto::InstanceId;
@@ -96,6 +96,7 @@ async fn assemble(config: Config, housekeeping: &Housekeeping<'_>) -> anyhow::Re
         completions,
         events: Events::new(broker.clone()),
         ticks: Ticks::new(broker.clone()),
+        afters: Afters::new(broker.clone()),
         control: Control::new(broker.clone()),
         queued_rows,
         job_ids,
@@ -108,11 +109,11 @@ async fn assemble(config: Config, housekeeping: &Housekeeping<'_>) -> anyhow::Re
 
 /// Every gateway moves jobs whose time has come, and fires schedules, until it drains.
 async fn fire_timers(broker: &Broker, app: &App, housekeeping: &Housekeeping<'_>) -> anyhow::Result<()> {
-    let (ticks, fired) = tokio::sync::mpsc::unbounded_channel();
-    let mover = Mover::open(broker.clone(), app.publisher.clone(), ticks).await?;
+    let (fired, due) = tokio::sync::mpsc::unbounded_channel();
+    let mover = Mover::open(broker.clone(), app.publisher.clone(), fired).await?;
     let process = housekeeping.process;
     let drain = process.shutdown.drain_token().clone();
-    housekeeping.spawn("ticks", ticks::fire(app.clone(), fired));
+    housekeeping.spawn("ticks and handlers", ticks::work_off_due(app.clone(), due));
     housekeeping.spawn("schedules' timers", ticks::keep(app.clone()));
     process.spawn_essential("timers", async move {
         mover.run(drain.clone()).await;

@@ -1,7 +1,8 @@
 //! Firing schedules. Each enabled schedule has one timer at the broker, of its next tick. Whoever gets one that has
 //! fired makes the tick's job, whose id follows from schedule and tick, and then sets the timer of the next: all of it
-//! may be repeated, by anybody.
+//! may be repeated, by anybody. So may what follows when the job has ended ([`handlers`]).
 
+mod handlers;
 mod job;
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use catalog::{CatalogError, Schedule};
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
-use job_queue::{FiredTick, PublishError, StoreError, StreamError, Tick};
+use job_queue::{Due, FiredTick, PublishError, StoreError, StreamError, Tick};
 use proto::{ScriptPath, WorkspaceId};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -41,11 +42,16 @@ pub(crate) enum TickError {
     Publish(#[from] PublishError),
 }
 
-/// Works off ticks until their sender is gone.
-pub(crate) async fn fire(app: App, mut fired: mpsc::UnboundedReceiver<FiredTick>) {
-    while let Some(fired) = fired.recv().await {
+/// Works off what has come due until its sender is gone.
+pub(crate) async fn work_off_due(app: App, mut due: mpsc::UnboundedReceiver<Due>) {
+    while let Some(due) = due.recv().await {
         let app = app.clone();
-        app.tasks.clone().spawn(async move { settle(&app, fired).await });
+        app.tasks.clone().spawn(async move {
+            match due {
+                Due::Tick(fired) => settle(&app, fired).await,
+                Due::After(fired) => handlers::settle(&app, fired).await,
+            }
+        });
     }
 }
 

@@ -2,7 +2,7 @@
 //! Redis (`docs/redis-keys.md`). The only crate that touches either.
 //!
 //! - [`Publisher`] puts a job into the stream and waits for its acknowledgement;
-//! - [`Mover`] puts jobs there whose timers have fired;
+//! - [`Mover`] puts jobs there whose timers have fired, and hands on what else has come due;
 //! - [`Puller`] hands out as many jobs as there are free slots, each as a [`Delivery`];
 //! - [`Records`] is the store: the start and end scripts, logs, cancellation, listings;
 //! - [`Pressure`] says whether new jobs may come in;
@@ -23,15 +23,16 @@ pub use model::{
 };
 pub use pressure::{Bounds, NoShare, Pressure, Refusal, Share, Stream, Unit};
 pub use store::{
-    CancelAnswer, EndAnswer, EndRequest, Filter, LogChunk, LogSlice, Memory, NextTry, Order, Page,
-    PageCursor, Passed, PastAttempt, Presence, QueueCursor, QueueFilter, QueuePage, QueuePart, QueueQuery,
-    QueuedRows, Records, RedisConfig, Renewal, Reservation, Reserved, RetryAnswer, RetryRequest, StartAnswer,
-    StartRequest, StoreError, Term, TermField, WorkerRow,
+    CancelAnswer, CountAnswer, CountRequest, Counted, CountedEnd, EndAnswer, EndRequest, Filter, LogChunk,
+    LogSlice, Memory, NextTry, Order, Page, PageCursor, Passed, PastAttempt, Presence, QueueCursor,
+    QueueFilter, QueuePage, QueuePart, QueueQuery, QueuedRows, Records, RedisConfig, Renewal, Reservation,
+    Reserved, RetryAnswer, RetryRequest, StartAnswer, StartRequest, StoreError, Term, TermField, WorkerRow,
 };
 pub use stream::{
-    ArgsError, ArgsStore, DeadLetter, DeadLetters, DeadPage, DeathReason, Delivery, Finder, FiredTick,
-    KeptLetter, Lease, LeaseError, Mover, PROVISION_DEFAULT_MAX_BYTES, Place, PublishError, Publisher,
-    Puller, PullerConfig, QueuedJob, Slot, Slots, StreamError, Tick, Ticks, provision,
+    After, Afters, ArgsError, ArgsStore, DeadLetter, DeadLetters, DeadPage, DeathReason, Delivery, Due,
+    Finder, FiredAfter, FiredTick, KeptLetter, Lease, LeaseError, Mover, PROVISION_DEFAULT_MAX_BYTES, Place,
+    PublishError, Publisher, Puller, PullerConfig, QueuedJob, Slot, Slots, StreamError, Tick, Ticks,
+    provision,
 };
 pub use subjects::{Completions, Control, EventKind, EventWatch, Events, TooManyWaiters, Waited, Waiter};
 pub use sweep::{SweepError, Sweeper, Swept};

@@ -15,6 +15,7 @@ mod read;
 mod reservation;
 mod rows;
 mod sweep;
+mod tally;
 mod write;
 
 use std::time::Duration;
@@ -31,6 +32,7 @@ pub use queue::{QueueCursor, QueueFilter, QueuePage, QueuePart, QueueQuery, Term
 pub use queued::QueuedRows;
 pub use reservation::{Reservation, Reserved};
 pub use rows::{Order, PageCursor};
+pub use tally::{CountAnswer, CountRequest, Counted, CountedEnd};
 pub use write::{CancelAnswer, EndAnswer, EndRequest, Renewal, StartAnswer, StartRequest};
 
 use connection::Connection;
@@ -54,6 +56,7 @@ struct Scripts {
     page: Script,
     reserve: Script,
     release: Script,
+    count: Script,
 }
 
 impl Scripts {
@@ -73,6 +76,7 @@ impl Scripts {
             page: Script::new(include_str!("lua/page.lua")),
             reserve: Script::new(include_str!("lua/reserve.lua")),
             release: Script::new(include_str!("lua/release.lua")),
+            count: Script::new(include_str!("lua/count.lua")),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The job streams in NATS: publishing, finding queued jobs, pulling, leases, and the
 //! object store of large arguments.
 
+mod after;
 mod args;
 mod backlog;
 mod batch;
@@ -26,13 +27,14 @@ use broker::{Broker, names};
 use proto::{JobId, Tag, WorkspaceId};
 use serde::de::DeserializeOwned;
 
+pub use after::{After, Afters, FiredAfter};
 pub use args::{ArgsError, ArgsStore};
 pub(crate) use backlog::{Waiting, backlog};
 pub use dead::{DeadLetter, DeadLetters, DeadPage, DeathReason, KeptLetter};
 pub use delivery::{Delivery, Lease, LeaseError};
 pub(crate) use fill::{Fill, fill};
 pub use finder::{Finder, Place, QueuedJob};
-pub use mover::Mover;
+pub use mover::{Due, Mover};
 pub(crate) use oldest::oldest_wait;
 pub use provision::{PROVISION_DEFAULT_MAX_BYTES, provision};
 pub use publish::{PublishError, Publisher};

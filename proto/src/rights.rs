@@ -23,6 +23,8 @@ pub enum Action<'a> {
     WriteSchedule(&'a ScriptPath),
     /// List schedules.
     ListSchedules,
+    /// Set the handlers that new schedules get, and those that are there.
+    WriteScheduleDefaults,
     /// Read a job: its record, result and log.
     ReadJob(JobOwner<'a>),
     /// Cancel a job.
@@ -119,6 +121,9 @@ impl Rights {
             Action::ListSchedules => {
                 ("schedules:read".to_owned(), self.scopes.allow("schedules", "read", ""))
             }
+            Action::WriteScheduleDefaults => {
+                ("schedules:write".to_owned(), self.scopes.allow("schedules", "write", ""))
+            }
             Action::ReadJob(owner) => ("jobs:read".to_owned(), self.job_scope("read", owner)),
             Action::CancelJob(owner) => ("jobs:write".to_owned(), self.job_scope("write", owner)),
             Action::ListJobs => ("jobs:read".to_owned(), self.scopes.allow("jobs", "read", "")),
@@ -148,11 +153,15 @@ impl Rights {
             Action::WriteSchedule(_) if self.is_operator && !self.is_admin => {
                 Err(Refusal::new("operators may not write schedules"))
             }
+            Action::WriteScheduleDefaults if !self.is_admin => {
+                Err(Refusal::new("Require Admin privileges for the default handlers of schedules"))
+            }
             Action::WriteWorkspace if !self.is_admin => {
                 Err(Refusal::new("Require Admin privileges for the settings of the workspace"))
             }
             Action::WriteScript(_)
             | Action::WriteSchedule(_)
+            | Action::WriteScheduleDefaults
             | Action::WriteWorkspace
             | Action::ReadWorkspace
             | Action::RunScript(_)
@@ -180,6 +189,7 @@ impl Rights {
             | Action::ReadSelf
             | Action::ManageTokens
             | Action::ReadWorkspace
+            | Action::WriteScheduleDefaults
             | Action::WriteWorkspace => return Ok(()),
         };
         let owner_of_path = path.user().map(|user| user == self.username);
@@ -202,6 +212,7 @@ impl Action<'_> {
             | Self::WriteSchedule(_)
             | Self::CancelJob(_)
             | Self::ManageTokens
+            | Self::WriteScheduleDefaults
             | Self::WriteWorkspace => true,
             Self::ReadScript(_)
             | Self::ReadSchedule(_)

@@ -6,6 +6,7 @@ mod beginning;
 mod condition;
 mod death;
 mod fault;
+mod handlers;
 mod preparation;
 mod retrying;
 
@@ -169,14 +170,19 @@ async fn settle(
     arrived: &Arrived,
     Recorded { end, leftovers, dead }: Recorded,
 ) -> Option<Leftovers> {
-    if !dead {
+    if !dead && job.schedule.is_none() {
         lease.settle(job, &end, &worker.events).await;
         return leftovers;
     }
-    // whoever waits need not wait for its letter
+    // whoever waits need not wait for its letter, nor for its schedule's handlers
     lease.tell(job, &end, &worker.events).await;
-    death::exhausted(worker, lease, job, arrived, &end).await?;
-    lease.ack().await;
+    let rest = async {
+        handlers::tell(worker, lease, job).await?;
+        if dead { death::exhausted(worker, lease, job, arrived, &end).await } else { Some(()) }
+    };
+    if rest.await.is_some() {
+        lease.ack().await;
+    }
     leftovers
 }
 

@@ -8,8 +8,8 @@ use broker::{Broker, BrokerConfig, Link};
 use catalog::Catalog;
 use futures::StreamExt;
 use job_queue::{
-    ArgsStore, Control, DeadLetters, Delivery, Events, Presence, Publisher, Puller, PullerConfig, Records,
-    RedisConfig, Slots, StoreError, WorkerRow,
+    Afters, ArgsStore, Control, DeadLetters, Delivery, Events, Presence, Publisher, Puller, PullerConfig,
+    Records, RedisConfig, Slots, StoreError, WorkerRow,
 };
 use lifecycle::supervisor::Host;
 use lifecycle::{Latch, Process};
@@ -38,6 +38,7 @@ pub(crate) struct Worker {
     pub(crate) events: Events,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) publisher: Publisher,
+    pub(crate) afters: Afters,
     pub(crate) tokens: JobTokens,
     pub(crate) watchlist: Watchlist,
     /// Folders of ended jobs that are being removed.
@@ -113,6 +114,7 @@ async fn assemble(
         events: Events::new(broker.clone()),
         dead_letters: DeadLetters::new(broker.clone()),
         publisher: Publisher::new(broker.clone()),
+        afters: Afters::new(broker.clone()),
         tokens: JobTokens::new(&config.auth_url, config.auth_credential.expose()).context("auth-url")?,
         watchlist: Watchlist::default(),
         sweeps: Semaphore::new(config.slots.get()),

@@ -1,6 +1,7 @@
 //! Schedules: what is sent to make one, and what is stored of it.
 
 mod cadence;
+mod defaults;
 mod handler;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,8 @@ use super::Record;
 use crate::{Key, Kind};
 
 pub use cadence::{Cadence, InvalidCadence};
-pub use handler::{Handler, InvalidHandler};
+pub use defaults::{DefaultHandler, DefaultHandlers};
+pub use handler::{Handler, HandlerKind, InvalidHandler};
 
 /// A JSON value, kept in the characters it was sent in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -109,6 +111,9 @@ pub struct Schedule {
     pub created_by: String,
     /// A new one at every write: what was put aside for an older one is void.
     pub generation: String,
+    /// The same from when it is made until it is deleted: another one at its path is another one.
+    #[serde(default)]
+    pub life: String,
     /// Base64 of the grant of whoever wrote it last. Never shown.
     pub grant: String,
     /// Base64 of auth-service's signature over it. Never shown.

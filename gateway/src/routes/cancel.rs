@@ -6,11 +6,13 @@ use bytes::Bytes;
 use job_queue::{CancelAnswer, CancelRequest, EventKind, QueuedJob};
 use proto::rights::{Action, JobOwner};
 use proto::{JobId, WorkspaceId};
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
 use crate::routes::Tail;
+use crate::trigger::PUBLISH;
 
 /// Ask for a job's end: a queued one ends at once, a running one is killed.
 #[utoipa::path(post, path = "/api/w/{workspace}/jobs_u/queue/cancel/{id}", tag = "jobs",
@@ -85,16 +87,25 @@ async fn end(
         CancelAnswer::Canceled(end) => {
             if let Some(queued) = &queued {
                 app.completions.announce(&queued.job, end).await;
-                // whoever pulls the message finds the terminal record; removing it spares that
-                if let Err(error) = app.finder.remove(queued).await {
-                    tracing::debug!(job.id = %id, %error, "the message of a cancelled job stays until it is pulled");
-                }
+                drop_message(app, queued).await;
             }
             app.events.tell(workspace, id, EventKind::Ended).await;
         }
         CancelAnswer::Running(None) | CancelAnswer::Ended | CancelAnswer::Absent => {}
     }
     Ok(answer)
+}
+
+/// Whoever pulls the message finds the terminal record, and does what follows from it; doing it here spares that.
+async fn drop_message(app: &App, queued: &QueuedJob) {
+    let id = queued.job.id;
+    if let Err(error) = app.afters.tell(&queued.job, Instant::now() + PUBLISH).await {
+        tracing::warn!(job.id = %id, %error, "the end of a schedule's job is told when its message is pulled");
+        return;
+    }
+    if let Err(error) = app.finder.remove(queued).await {
+        tracing::debug!(job.id = %id, %error, "the message of a cancelled job stays until it is pulled");
+    }
 }
 
 /// Cancels without making anybody wait for it.

@@ -1,10 +1,13 @@
 //! Schedules: make, change, switch, remove and show them, and preview when one would come.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use catalog::Schedule;
 use chrono::{SecondsFormat, Utc};
 use http::{HeaderMap, StatusCode};
 use proto::ScriptPath;
@@ -17,12 +20,14 @@ use crate::app::App;
 use crate::auth::{Account, Caller};
 use crate::error::{ApiError, ApiResult};
 use crate::request;
-use crate::schedule::{self, Change, Filter, Preview, Sent, Shown};
+use crate::schedule::{self, Change, Filter, Preview, Sent, SetDefault, Shown};
 
 /// Rows of a page where the caller does not say.
 const PER_PAGE: usize = 30;
 /// The most a caller may ask for.
 const MOST: usize = 1000;
+/// The same where each row has its jobs.
+const MOST_WITH_JOBS: usize = 100;
 /// Times a preview shows.
 const PREVIEWED: usize = 5;
 
@@ -147,19 +152,63 @@ pub(crate) async fn list(
     RawQuery(query): RawQuery,
     caller: Caller,
 ) -> ApiResult<Response> {
+    let filter = Filter::parse(query.as_deref())?;
+    let found = page(&app, &caller, &filter, query.as_deref(), MOST)?;
+    let rows: Vec<Shown<'_>> = found.iter().map(|row| Shown::row(row)).collect();
+    Ok(Json(rows).into_response())
+}
+
+/// Schedules, the one edited last first, each with the latest of its jobs that have ended.
+#[utoipa::path(get, path = "/api/w/{workspace}/schedules/list_with_jobs", tag = "schedules",
+    params(("workspace" = String, Path), ("page" = Option<usize>, Query), ("per_page" = Option<usize>, Query)),
+    responses((status = 200, description = "Schedule rows with jobs", body = serde_json::Value)))]
+pub(crate) async fn list_with_jobs(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    caller: Caller,
+) -> ApiResult<Response> {
+    let found = page(&app, &caller, &Filter::default(), query.as_deref(), MOST_WITH_JOBS)?;
+    let paths: Vec<&ScriptPath> = found.iter().map(|row| &row.path).collect();
+    let ends = app.records.latest_ends(&caller.workspace, &paths).await?;
+    let rows: Vec<_> = found.iter().zip(&ends).map(|(row, ends)| Shown::with_jobs(row, ends)).collect();
+    Ok(Json(rows).into_response())
+}
+
+/// The part of the list that is asked for; schedules the caller may not read are not listed.
+fn page(
+    app: &App,
+    caller: &Caller,
+    filter: &Filter,
+    query: Option<&str>,
+    most: usize,
+) -> ApiResult<Vec<Arc<Schedule>>> {
     caller.may(Action::ListSchedules)?;
-    let query = query.as_deref();
-    let filter = Filter::parse(query)?;
-    let per_page = number(query, "per_page")?.unwrap_or(PER_PAGE).clamp(1, MOST);
+    let per_page = number(query, "per_page")?.unwrap_or(PER_PAGE).clamp(1, most);
     // page 0 is the first page, too
     let page: usize = number(query, "page")?.unwrap_or(1).max(1);
     let mut found = app.catalog.schedules(&caller.workspace)?;
-    // those the caller may not read are not listed
     found.retain(|row| filter.takes(row) && caller.may(Action::ReadSchedule(&row.path)).is_ok());
     found.sort_by(|a, b| b.edited_at_ms.cmp(&a.edited_at_ms).then_with(|| a.path.cmp(&b.path)));
     let skipped = (page - 1).saturating_mul(per_page);
-    let rows: Vec<Shown<'_>> = found.iter().skip(skipped).take(per_page).map(|row| Shown::row(row)).collect();
-    Ok(Json(rows).into_response())
+    Ok(found.into_iter().skip(skipped).take(per_page).collect())
+}
+
+/// Set the handler that new schedules get, and with `override_existing` those that are there.
+#[utoipa::path(post, path = "/api/w/{workspace}/schedules/setdefaulthandler", tag = "schedules",
+    params(("workspace" = String, Path)),
+    request_body(content = serde_json::Value, description = "handler_type, override_existing, path, extra_args, number_of_occurence, number_of_occurence_exact"),
+    responses((status = 201, description = "done", body = String, content_type = "text/plain"), (status = 400), (status = 403)))]
+pub(crate) async fn set_default_handler(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> ApiResult<Response> {
+    let body = request::read(&headers, body, app.config.body_limit).await?;
+    let given = SetDefault::parse(&body)?.set(&app, &caller).await?;
+    let text =
+        format!("the default handler of workspace {} is set, also for {given} schedules", caller.workspace);
+    Ok((StatusCode::CREATED, text).into_response())
 }
 
 /// When a schedule would come next.

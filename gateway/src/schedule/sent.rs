@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use catalog::{Cadence, Json, Schedule, ScheduleSettings};
+use catalog::{Cadence, DefaultHandlers, Handler, HandlerKind, Json, Schedule, ScheduleSettings};
+use proto::ScriptPath;
 use proto::json::RawObject;
-use proto::{ScriptPath, WorkspaceId};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
@@ -13,15 +13,7 @@ use crate::routes::scripts::is_default;
 
 /// Settings of the contract that ask for something this server does not do yet. One that
 /// is sent with its default value is stored and changes nothing.
-const NOT_BUILT: [&str; 7] = [
-    "on_failure",
-    "on_recovery",
-    "ws_error_handler_muted",
-    "dynamic_skip",
-    "on_success",
-    "on_success_extra_args",
-    "preserve_permissioned_as",
-];
+const NOT_BUILT: [&str; 3] = ["ws_error_handler_muted", "dynamic_skip", "preserve_permissioned_as"];
 
 /// What this server says of a schedule; a client that sends back what it was shown may leave it in.
 const OURS: [&str; 8] = [
@@ -42,6 +34,8 @@ pub(crate) struct Sent {
     script_path: Option<ScriptPath>,
     enabled: Option<bool>,
     settings: ScheduleSettings,
+    /// The handlers of which nothing is said: a new schedule gets those of its workspace.
+    unsaid: Vec<HandlerKind>,
     other: BTreeMap<String, Json>,
 }
 
@@ -67,6 +61,7 @@ impl Sent {
             path: fields.take("path")?,
             script_path: fields.take("script_path")?,
             enabled: fields.take("enabled")?,
+            unsaid: fields.unsaid(),
             settings: fields.settings()?,
             other: fields.rest()?,
         };
@@ -85,17 +80,23 @@ impl Sent {
     /// The schedule that begins so; who wrote it is still to be filled in.
     pub(super) fn created(
         &self,
-        workspace: &WorkspaceId,
+        defaults: &DefaultHandlers,
         path: &ScriptPath,
         author: &str,
     ) -> ApiResult<Schedule> {
+        let mut settings = self.settings.clone();
+        for kind in &self.unsaid {
+            if let Some(handler) = defaults.of(*kind) {
+                settings.set_handler(*kind, Some(handler));
+            }
+        }
         Ok(Schedule {
-            workspace: workspace.clone(),
+            workspace: defaults.workspace.clone(),
             path: path.clone(),
             script_path: self.script_path.clone().ok_or_else(|| missing("script_path"))?,
             is_flow: false,
             enabled: self.enabled.unwrap_or(false),
-            settings: self.settings.clone(),
+            settings,
             other: self.other.clone(),
             edited_by: String::new(),
             edited_at_ms: 0,
@@ -103,6 +104,7 @@ impl Sent {
             permissioned_as: String::new(),
             created_by: author.to_owned(),
             generation: String::new(),
+            life: uuid::Uuid::new_v4().to_string(),
             grant: String::new(),
             grant_signature: String::new(),
         })
@@ -159,6 +161,20 @@ impl<'a> Fields<'a> {
         self.take(name)?.ok_or_else(|| missing(name))
     }
 
+    /// Takes a handler; the empty text is none, too.
+    fn handler(&mut self, kind: HandlerKind) -> ApiResult<Option<Handler>> {
+        let name = kind.setting();
+        let sent = self.take::<String>(name)?.filter(|text| !text.is_empty());
+        let handler = sent.map(|text| text.parse()).transpose();
+        handler.map_err(|error| ApiError::bad_request(format!("{name}: {error}")))
+    }
+
+    /// The handlers that were not sent: whoever wants none, whatever others want, sends an empty text.
+    fn unsaid(&self) -> Vec<HandlerKind> {
+        let said = |kind: &HandlerKind| self.0.get(kind.setting()).is_some_and(|value| value.get() != "null");
+        HandlerKind::ALL.into_iter().filter(|kind| !said(kind)).collect()
+    }
+
     fn refuse_unbuilt(&self) -> ApiResult<()> {
         let asks = |name: &&&str| self.0.get(**name).is_some_and(|value| !asks_for_nothing(value));
         match NOT_BUILT.iter().find(asks) {
@@ -183,15 +199,14 @@ impl<'a> Fields<'a> {
             schedule: self.required("schedule")?,
             timezone: self.required("timezone")?,
             args: self.take("args")?,
-            on_failure: self.take("on_failure")?,
+            on_failure: self.handler(HandlerKind::Failure)?,
             on_failure_times: self.take("on_failure_times")?,
             on_failure_exact: self.take("on_failure_exact")?,
             on_failure_extra_args: self.take("on_failure_extra_args")?,
-            on_recovery: self.take("on_recovery")?,
+            on_recovery: self.handler(HandlerKind::Recovery)?,
             on_recovery_times: self.take("on_recovery_times")?,
             on_recovery_extra_args: self.take("on_recovery_extra_args")?,
-            // refused where it is one; the empty text is none, too
-            on_success: None,
+            on_success: self.handler(HandlerKind::Success)?,
             on_success_extra_args: self.take("on_success_extra_args")?,
             no_flow_overlap: self.take("no_flow_overlap")?.unwrap_or_default(),
             summary: self.take("summary")?,
@@ -204,7 +219,7 @@ impl<'a> Fields<'a> {
 
     /// What has no meaning here, kept as it was sent.
     fn rest(mut self) -> ApiResult<BTreeMap<String, Json>> {
-        self.0.retain(|name, _| !OURS.contains(&name.as_str()) && name != "on_success");
+        self.0.retain(|name, _| !OURS.contains(&name.as_str()));
         let json = |value: &RawValue| serde_json::from_str(value.get()).map_err(bad);
         self.0.into_iter().map(|(name, value)| Ok((name, json(value)?))).collect()
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use catalog::{Json, Schedule, ScheduleSettings};
-use proto::{ScriptPath, WorkspaceId};
+use job_queue::{CountedEnd, Outcome};
+use proto::{JobId, ScriptPath, WorkspaceId};
 use serde::Serialize;
 
 use crate::present::timestamp;
@@ -28,6 +29,17 @@ pub(crate) struct Shown<'a> {
     other: &'a BTreeMap<String, Json>,
     #[serde(skip_serializing_if = "Option::is_none")]
     is_draft: Option<bool>,
+    /// The latest of its jobs that have ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jobs: Option<Vec<ShownEnd>>,
+}
+
+/// How a job of it has ended.
+#[derive(Serialize)]
+struct ShownEnd {
+    id: JobId,
+    success: bool,
+    duration_ms: i64,
 }
 
 impl<'a> Shown<'a> {
@@ -48,7 +60,18 @@ impl<'a> Shown<'a> {
             settings: &schedule.settings,
             other: &schedule.other,
             is_draft: None,
+            jobs: None,
         }
+    }
+
+    /// A row of a list that shows jobs.
+    pub(crate) fn with_jobs(schedule: &'a Schedule, ends: &[CountedEnd]) -> Self {
+        let shown = |end: &CountedEnd| ShownEnd {
+            id: end.id,
+            success: end.outcome == Outcome::Success,
+            duration_ms: end.took_ms,
+        };
+        Self { jobs: Some(ends.iter().map(shown).collect()), ..Self::row(schedule) }
     }
 
     /// One schedule.

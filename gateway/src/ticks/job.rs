@@ -52,14 +52,26 @@ fn id(workspace: &WorkspaceId, path: &ScriptPath, due_us: i64) -> JobId {
 fn job(schedule: &Schedule, head: &Head, tick: &Tick) -> Job {
     let settings = &schedule.settings;
     let trace = lifecycle::trace_context::TraceContext::generate();
-    let tag = settings.tag.clone().or_else(|| head.tag.clone());
+    let job = owned(schedule, head, id(&schedule.workspace, &schedule.path, tick.due_us));
     Job {
-        id: id(&schedule.workspace, &schedule.path, tick.due_us),
+        tag: settings.tag.clone().unwrap_or(job.tag),
+        trace: Trace { parent: trace.traceparent.to_string(), state: trace.tracestate },
+        scheduled_us: Some(tick.due_us),
+        retry: settings.retry_policy().ok().flatten(),
+        schedule: Some(schedule.path.clone()),
+        ..job
+    }
+}
+
+/// A job that runs as the schedule's owner, who is whoever wrote it last.
+pub(super) fn owned(schedule: &Schedule, head: &Head, id: JobId) -> Job {
+    Job {
+        id,
         workspace: schedule.workspace.clone(),
         path: head.path.clone(),
         hash: head.hash,
         language: head.language,
-        tag: tag.unwrap_or_else(|| crate::trigger::default_tag(head.language)),
+        tag: head.tag.clone().unwrap_or_else(|| crate::trigger::default_tag(head.language)),
         args: Args::Inline(Bytes::new()),
         caller: CallerInfo {
             created_by: schedule.edited_by.clone(),
@@ -68,13 +80,13 @@ fn job(schedule: &Schedule, head: &Head, tick: &Tick) -> Job {
             permissioned_as: schedule.permissioned_as.clone(),
         },
         grant: grant(schedule),
-        trace: Trace { parent: trace.traceparent.to_string(), state: trace.tracestate },
+        trace: Trace::default(),
         reply_to: None,
         created_us: now_us(),
-        scheduled_us: Some(tick.due_us),
-        retry: settings.retry_policy().ok().flatten(),
+        scheduled_us: None,
+        retry: None,
         retries: 0,
-        schedule: Some(schedule.path.clone()),
+        schedule: None,
         parent: None,
         root: None,
     }

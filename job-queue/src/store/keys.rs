@@ -86,6 +86,14 @@ pub(super) fn queued(workspace: &WorkspaceId) -> String {
     of(workspace, "queued")
 }
 
+pub(super) fn tally(workspace: &WorkspaceId, schedule: &ScriptPath) -> String {
+    of(workspace, &format!("tally:{}", schedule.token()))
+}
+
+pub(super) fn ends(workspace: &WorkspaceId, schedule: &ScriptPath) -> String {
+    of(workspace, &format!("ends:{}", schedule.token()))
+}
+
 pub(super) fn worker(id: &str) -> String {
     format!("hm:worker:{id}")
 }

@@ -15,7 +15,8 @@ use tokio_util::task::TaskTracker;
 
 use super::intake::{Intake, Pulled, Source};
 use super::{
-    Finder, FiredTick, JOB_SUBJECT, Lease, Place, PublishError, Publisher, Slots, StreamError, Tick,
+    After, Finder, FiredAfter, FiredTick, JOB_SUBJECT, Lease, Place, PublishError, Publisher, Slots,
+    StreamError, Tick,
 };
 use crate::model::Job;
 
@@ -28,8 +29,18 @@ const WITHIN: Duration = Duration::from_secs(2);
 const LEASE: Duration = Duration::from_secs(15);
 const LATER: Duration = Duration::from_secs(2);
 const SOON: Duration = Duration::from_millis(200);
+/// When a timer of a kind that this version does not know is offered again, to a newer one.
+const OFFERED: Duration = Duration::from_secs(30);
 
-/// Moves jobs whose timers have fired, and hands the ticks of schedules on.
+/// What has come due that is no job: its receiver's to settle.
+pub enum Due {
+    /// The tick of a schedule.
+    Tick(FiredTick),
+    /// The end of a schedule's job.
+    After(FiredAfter),
+}
+
+/// Moves jobs whose timers have fired, and hands on what else has come due.
 pub struct Mover {
     intake: Intake,
     moves: Moves,
@@ -39,25 +50,25 @@ pub struct Mover {
 struct Moves {
     publisher: Publisher,
     finder: Finder,
-    ticks: mpsc::UnboundedSender<FiredTick>,
+    due: mpsc::UnboundedSender<Due>,
 }
 
 impl Mover {
-    /// Subscribes its inbox. Ticks of schedules go to `ticks`; at most as many as it has slots are there at once.
+    /// Subscribes its inbox. What is no job goes to `due`; at most as many as it has slots are there at once.
     ///
     /// # Errors
     /// The client is closed.
     pub async fn open(
         broker: Broker,
         publisher: Publisher,
-        ticks: mpsc::UnboundedSender<FiredTick>,
+        due: mpsc::UnboundedSender<Due>,
     ) -> Result<Self, StreamError> {
         let source = Source {
             stream: names::TIMERS_STREAM,
             consumer: names::FIRE_CONSUMER.to_owned(),
             filter: names::fires(),
         };
-        let moves = Moves { publisher, finder: Finder::new(broker.clone()), ticks };
+        let moves = Moves { publisher, finder: Finder::new(broker.clone()), due };
         let intake = Intake::open(broker, vec![source], LEASE, Slots::new(SLOTS)).await?;
         Ok(Self { intake, moves })
     }
@@ -81,17 +92,22 @@ impl Moves {
             return drop_forged(&pulled).await;
         }
         match names::fired(&pulled.message.subject) {
-            Some(Fired::Schedule { .. }) => self.hand_on(pulled),
-            _ => self.work_off_job(pulled).await,
+            Some(Fired::Schedule { .. }) => self.hand_on(tick(pulled)),
+            Some(Fired::After { .. }) => match After::decode(&pulled.message.payload) {
+                Some(after) if !after.is_at(&pulled.message.subject) => drop_forged(&pulled).await,
+                after => {
+                    let Pulled { lease, slot, .. } = pulled;
+                    self.hand_on(Due::After(FiredAfter { after, lease, slot }));
+                }
+            },
+            Some(Fired::Job { .. }) => self.work_off_job(pulled).await,
+            None => offer(&pulled).await,
         }
     }
 
-    /// A tick is its receiver's to settle; one of another schedule than its subject says is none.
-    fn hand_on(&self, pulled: Pulled) {
-        let Pulled { message, lease, slot, .. } = pulled;
-        let tick = Tick::decode(&message.payload).filter(|tick| tick.is_at(&message.subject));
+    fn hand_on(&self, due: Due) {
         // without its receiver it comes again
-        let _ = self.ticks.send(FiredTick { tick, lease, slot });
+        let _ = self.due.send(due);
     }
 
     async fn work_off_job(&self, pulled: Pulled) {
@@ -132,6 +148,18 @@ impl Moves {
         let found = self.finder.find(workspace, id).await?;
         Ok(found.filter(|found| matches!(found.place, Place::Ready(_))).map(|found| found.job))
     }
+}
+
+/// One of another schedule than its subject says is none.
+fn tick(Pulled { message, lease, slot, .. }: Pulled) -> Due {
+    let tick = Tick::decode(&message.payload).filter(|tick| tick.is_at(&message.subject));
+    Due::Tick(FiredTick { tick, lease, slot })
+}
+
+/// Nobody but a service may set timers, so that it is one of a newer version.
+async fn offer(pulled: &Pulled) {
+    tracing::warn!(nats.subject = %pulled.message.subject, "a timer of a kind that is not known here is offered to others");
+    pulled.lease.hand_back(Some(OFFERED)).await;
 }
 
 async fn drop_forged(pulled: &Pulled) {

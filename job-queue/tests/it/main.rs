@@ -16,5 +16,6 @@ mod queue;
 mod retries;
 mod stage;
 mod sweep;
+mod tallies;
 mod timers;
 mod waiting;

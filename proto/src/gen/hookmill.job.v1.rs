@@ -92,6 +92,17 @@ pub struct Tick {
     #[prost(int64, tag = "6")]
     pub last_us: i64,
 }
+/// A job of a schedule has ended, of which the schedule's handlers are to hear: the payload of a timer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct After {
+    /// 1 today; a reader refuses a version it does not know.
+    #[prost(uint32, tag = "1")]
+    pub schema_version: u32,
+    #[prost(string, tag = "2")]
+    pub workspace: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub job_id: ::prost::alloc::string::String,
+}
 /// Arguments too large for the stream, in the object store.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StoredArgs {

@@ -12,5 +12,5 @@ mod restarts;
 mod rolling;
 pub(crate) mod stage;
 mod waiting_costs;
-mod wire;
+pub(crate) mod wire;
 mod worker_faults;

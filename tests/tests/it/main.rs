@@ -10,6 +10,7 @@ mod deno_fetch;
 mod endings;
 mod faults;
 mod gate;
+mod handlers;
 mod idempotency;
 mod jobs;
 mod pressure;

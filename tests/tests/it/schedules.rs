@@ -24,9 +24,13 @@ shown = client.get(f"/w/{ws}/schedules/get/{path}").json()
 shown["summary"] = "sent back"
 updated = client.post(f"/w/{ws}/schedules/update/{path}", json=shown)
 again = client.get(f"/w/{ws}/schedules/get/{path}").json()
+ended = [row["jobs"] for row in client.get(f"/w/{ws}/schedules/list_with_jobs").json()]
+default = client.post(f"/w/{ws}/schedules/setdefaulthandler", json={"handler_type": "error", "override_existing": False,
+    "path": sent["on_failure"], "extra_args": {}, "number_of_occurence": 1, "number_of_occurence_exact": False})
 preview = client.post("/schedules/preview", json={"schedule": sent["schedule"], "timezone": sent["timezone"]}).json()
 print(json.dumps({"created": [created.status_code, created.text], "shown": shown,
-    "updated": [updated.status_code, updated.text], "again": again, "preview": preview}))
+    "updated": [updated.status_code, updated.text], "again": again, "preview": preview,
+    "ended": ended, "default": default.status_code}))
 "#;
 
 async fn system() -> System {
@@ -52,8 +56,9 @@ fn with(path: &str, more: &Value) -> Value {
 fn everything(path: &str) -> Value {
     let more = json!({
         "enabled": true, "args": {"to": "me", "n": 1.0, "list": [1, null]},
-        "on_failure_times": 3, "on_failure_exact": true, "on_failure_extra_args": {"channel": "ops"},
-        "on_recovery_times": 2, "on_recovery_extra_args": {"x": 1},
+        "on_failure": "script/f/a/alarm", "on_failure_times": 3, "on_failure_exact": true, "on_failure_extra_args": {"channel": "ops"},
+        "on_recovery": "script/f/a/calm", "on_recovery_times": 2, "on_recovery_extra_args": {"x": 1},
+        "on_success": "script/f/a/calm", "on_success_extra_args": {"y": 1.0},
         "no_flow_overlap": true, "summary": "A report", "description": "at noon", "tag": "bash",
         "paused_until": "2030-01-01T00:00:00Z", "retry": {"constant": {"attempts": 2, "seconds": 5}},
         "labels": ["nightly"], "invented_later": {"a": [1.5, null]},
@@ -183,9 +188,9 @@ async fn bad_input_is_named_and_writes_nothing() {
         (json!({"cron_version": "v1"}), "cron_version"),
         (json!({"is_flow": true}), "flows are not built yet"),
         (json!({"args": 5}), "args"),
-        (json!({"on_failure": "script/f/a/alarm"}), "on_failure"),
-        (json!({"on_recovery": "script/f/a/calm"}), "on_recovery"),
-        (json!({"on_success": "script/f/a/calm"}), "on_success"),
+        (json!({"on_failure": "flow/f/a/alarm"}), "on_failure: `flow/f/a/alarm`: flows are not built yet"),
+        (json!({"on_recovery": "f/a/calm"}), "on_recovery: `f/a/calm`"),
+        (json!({"on_success": "script/f/a/absent"}), "on_success: there is no script at f/a/absent"),
         (json!({"ws_error_handler_muted": true}), "ws_error_handler_muted"),
         (json!({"dynamic_skip": "f/a/calm"}), "dynamic_skip"),
         (json!({"retry": {"times": 3}}), "times"),
@@ -333,6 +338,7 @@ async fn windmills_python_client_writes_and_reads_every_field() {
     let mut told: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(told["created"], json!([201, "f/a/noon"]));
     assert_eq!(told["updated"], json!([200, "f/a/noon"]));
+    assert_eq!((&told["ended"], &told["default"]), (&json!([[]]), &json!(201)));
     assert_eq!(told["preview"].as_array().unwrap().len(), 5);
     assert_shows(
         &told["shown"],

@@ -11,6 +11,40 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct Handler(ScriptPath);
 
+/// What a handler hears of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HandlerKind {
+    /// Failures.
+    Failure,
+    /// That it works again after failures.
+    Recovery,
+    /// Each success.
+    Success,
+}
+
+impl HandlerKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Failure, Self::Recovery, Self::Success];
+
+    /// Its name in metrics, and in the ids of jobs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failure => "failure",
+            Self::Recovery => "recovery",
+            Self::Success => "success",
+        }
+    }
+
+    /// The setting of a schedule that names the handler (contract 6.3).
+    pub fn setting(self) -> &'static str {
+        match self {
+            Self::Failure => "on_failure",
+            Self::Recovery => "on_recovery",
+            Self::Success => "on_success",
+        }
+    }
+}
+
 /// Why a text names no handler.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHandler {

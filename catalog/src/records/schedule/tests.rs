@@ -25,6 +25,7 @@ fn schedule() -> Schedule {
         permissioned_as: "u/eve".into(),
         created_by: "ada".into(),
         generation: "g".into(),
+        life: "l".into(),
         grant: "Z3JhbnQ=".into(),
         grant_signature: "c2ln".into(),
     }
@@ -92,4 +93,28 @@ fn a_policy_and_a_cadence_are_read_from_it() {
 fn a_schedule_of_an_unknown_form_is_refused() {
     let error = decode::<Schedule>(&schedule().key(), br#"{"v":1,"workspace":"demo"}"#).unwrap_err();
     assert!(matches!(error, CatalogError::Malformed { .. }), "{error}");
+}
+
+#[test]
+fn defaults_replace_all_that_is_said_of_a_kind() {
+    let workspace = schedule().workspace;
+    let alarm = DefaultHandler {
+        handler: "script/f/demo/page".parse().unwrap(),
+        times: None,
+        exact: None,
+        extra_args: serde_json::from_str(r#"{"to": "all"}"#).unwrap(),
+    };
+    let defaults = DefaultHandlers::none(&workspace).with(HandlerKind::Failure, Some(alarm.clone()));
+    let bytes = encode(&DefaultHandlers::key_of(&workspace), &defaults).unwrap();
+    assert_eq!(decode::<DefaultHandlers>(&DefaultHandlers::key_of(&workspace), &bytes).unwrap(), defaults);
+
+    let mut settings = schedule().settings;
+    for kind in HandlerKind::ALL {
+        settings.set_handler(kind, defaults.of(kind));
+    }
+    assert_eq!(settings.handler(HandlerKind::Failure), Some(&alarm.handler));
+    assert_eq!(settings.extra_args(HandlerKind::Failure), alarm.extra_args.as_ref());
+    assert_eq!((settings.on_failure_times, settings.on_failure_exact), (None, None));
+    assert_eq!((settings.on_recovery, settings.on_recovery_times), (None, None));
+    assert_eq!((settings.on_recovery_extra_args, settings.on_success), (None, None));
 }

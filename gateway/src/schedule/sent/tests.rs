@@ -13,7 +13,11 @@ fn with(more: &Value) -> ApiResult<Sent> {
 }
 
 fn created(sent: &Sent) -> Schedule {
-    sent.created(&"main".parse().unwrap(), sent.path().unwrap(), "eve").unwrap()
+    with_defaults(sent, &DefaultHandlers::none(&"main".parse().unwrap()))
+}
+
+fn with_defaults(sent: &Sent, defaults: &DefaultHandlers) -> Schedule {
+    sent.created(defaults, sent.path().unwrap(), "eve").unwrap()
 }
 
 #[test]
@@ -27,7 +31,7 @@ fn what_is_not_said_is_off_and_empty() {
 fn what_asks_for_nothing_special_is_taken() {
     let sent = with(&json!({
         "ws_error_handler_muted": false, "dynamic_skip": "", "on_success": "", "on_success_extra_args": {},
-        "preserve_permissioned_as": null, "is_flow": false, "cron_version": "v2", "retry": {}, "tag": null,
+        "on_failure": "", "preserve_permissioned_as": null, "is_flow": false, "cron_version": "v2", "retry": {}, "tag": null,
         "extra_perms": {}, "edited_by": "bob", "email": "bob@example.com", "labels": ["x"],
     }));
     let schedule = created(&sent.unwrap());
@@ -60,8 +64,10 @@ fn what_is_wrong_is_named() {
         (json!({"is_flow": true}), "flows are not built yet"),
         (json!({"enabled": "yes"}), "enabled: "),
         (json!({"args": [1]}), "args: "),
-        (json!({"on_failure": "script/f/a/x"}), "`on_failure` is not supported yet"),
-        (json!({"on_recovery": "script/f/a/x"}), "`on_recovery` is not supported yet"),
+        (json!({"on_failure": "flow/f/a/x"}), "on_failure: `flow/f/a/x`: flows are not built yet"),
+        (json!({"on_recovery": "f/a/x"}), "on_recovery: `f/a/x` is not `script/`"),
+        (json!({"on_success": "script/nonsense"}), "on_success: `script/nonsense` is not"),
+        (json!({"on_success": 5}), "on_success: "),
         (json!({"on_failure_times": 0}), "on_failure_times: 0"),
         (json!({"on_failure_times": -1}), "on_failure_times: "),
         (json!({"on_failure_extra_args": 5}), "on_failure_extra_args: "),
@@ -72,7 +78,7 @@ fn what_is_wrong_is_named() {
         (json!({"retry": {"constant": {"attempts": 1001}}}), "1001 attempts"),
         (json!({"ws_error_handler_muted": true}), "`ws_error_handler_muted` is not supported yet"),
         (json!({"dynamic_skip": "f/a/skip"}), "`dynamic_skip` is not supported yet"),
-        (json!({"on_success": "script/f/a/x"}), "`on_success` is not supported yet"),
+        (json!({"on_success_extra_args": [1]}), "on_success_extra_args: "),
         (json!({"preserve_permissioned_as": true}), "`preserve_permissioned_as` is not supported yet"),
     ] {
         let error = with(&more).unwrap_err();
@@ -90,4 +96,28 @@ fn what_is_wrong_is_named() {
         let error = Sent::parse(body.as_bytes()).unwrap_err();
         assert!(error.message.contains(named), "{body}: {}", error.message);
     }
+}
+
+#[test]
+fn a_new_schedule_gets_the_handlers_of_which_it_says_nothing() {
+    let handler = |text: &str| catalog::DefaultHandler {
+        handler: text.parse().unwrap(),
+        times: Some(3),
+        exact: Some(true),
+        extra_args: None,
+    };
+    let defaults = DefaultHandlers {
+        on_failure: Some(handler("script/f/a/alarm")),
+        on_recovery: Some(handler("script/f/a/calm")),
+        ..DefaultHandlers::none(&"main".parse().unwrap())
+    };
+    let sent = with(&json!({"on_recovery": "", "on_failure_times": 7, "on_success": null})).unwrap();
+    let settings = with_defaults(&sent, &defaults).settings;
+    assert_eq!(settings.on_failure, Some("script/f/a/alarm".parse().unwrap()));
+    assert_eq!((settings.on_failure_times, settings.on_failure_exact), (Some(3), Some(true)));
+    assert_eq!((settings.on_recovery, settings.on_success), (None, None));
+    let own = with(&json!({"on_failure": "script/f/a/own", "on_failure_times": 7})).unwrap();
+    let settings = with_defaults(&own, &defaults).settings;
+    let said = (settings.on_failure, settings.on_failure_times, settings.on_failure_exact);
+    assert_eq!(said, (Some("script/f/a/own".parse().unwrap()), Some(7), None));
 }

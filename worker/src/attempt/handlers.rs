@@ -1,0 +1,26 @@
+//! A job of a schedule that has ended: the schedule's handlers are to hear of it before its message goes.
+
+use std::time::Duration;
+
+use job_queue::{Job, Lease};
+use tokio::time::Instant;
+
+use crate::serve::Worker;
+
+/// How long the stream of timers may take for its answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// When it is told again. The slot is free meanwhile: a stream that refuses must not keep workers busy.
+const LATER: Duration = Duration::from_secs(10);
+
+/// Whether they will hear of it. Else the message comes again, finds the end recorded, and this is repeated.
+pub(super) async fn tell(worker: &Worker, lease: &Lease, job: &Job) -> Option<()> {
+    match worker.afters.tell(job, Instant::now() + ANSWER_WITHIN).await {
+        Ok(()) => Some(()),
+        Err(error) => {
+            tracing::warn!(job.id = %job.id, %error, "the end of a schedule's job is told later");
+            lease.hand_back(Some(LATER)).await;
+            None
+        }
+    }
+}
