@@ -43,6 +43,7 @@ pub struct Start {
     worker_variables: Vec<(&'static str, String)>,
     linked: bool,
     disks: bool,
+    traced: bool,
 }
 
 impl Default for Start {
@@ -56,6 +57,7 @@ impl Default for Start {
             worker_variables: Vec::new(),
             linked: false,
             disks: false,
+            traced: false,
         }
     }
 }
@@ -95,6 +97,11 @@ impl Start {
     /// NATS and Valkey have disks of their own, where this process may mount any: [`System::disk`].
     pub fn disks(self) -> Self {
         Self { disks: true, ..self }
+    }
+
+    /// Every read, write and sync of NATS, Valkey and the gateways is noted: [`crate::trace`].
+    pub fn traced(self) -> Self {
+        Self { traced: true, ..self }
     }
 
     /// Jobs that each worker runs at once; the worker's default otherwise.
@@ -137,7 +144,8 @@ impl Start {
         let credentials = Credentials::generate().expect("the system has randomness");
         let from = Ingredients { folder: folder.path(), credentials: &credentials, profile: self.profile };
         let disks = if self.disks { Disk::both(folder.path()) } else { Vec::new() };
-        let (nats, valkey) = tokio::join!(DataServer::nats(from), DataServer::valkey(from));
+        let (nats, valkey) =
+            tokio::join!(DataServer::nats(from, self.traced), DataServer::valkey(from, self.traced));
         let nats_url = format!("nats://{}", nats.address());
         make_streams(&nats_url, &credentials).await;
         let token = people::first_token(&nats_url, &credentials, WORKSPACE).await;
@@ -244,7 +252,11 @@ impl Services<'_> {
 
     fn service(&self, kind: &'static str, number: usize) -> Service {
         let service = Service::new(kind, number, &self.folder.join("log"));
-        let service = if kind == WORKER { service.with_program(self.start.worker_program) } else { service };
+        let service = match kind {
+            WORKER => service.with_program(self.start.worker_program),
+            GATEWAY if self.start.traced => service.traced(),
+            _ => service,
+        };
         let addresses = match self.links {
             Some(links) => links.between(service.name(), &self.addresses),
             None => self.addresses.clone(),

@@ -25,6 +25,7 @@ mod programs;
 mod request;
 mod service;
 mod system;
+pub mod trace;
 mod waiting;
 
 pub use answer::Answer;

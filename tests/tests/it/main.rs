@@ -6,6 +6,7 @@ mod arguments;
 mod bad_input;
 mod dead_letters;
 mod deno_fetch;
+mod durable;
 mod endings;
 mod faults;
 mod gate;
