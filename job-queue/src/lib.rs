@@ -26,9 +26,10 @@ pub use store::{
     StartRequest, StoreError, Term, TermField, WorkerRow,
 };
 pub use stream::{
-    ArgsError, ArgsStore, DeadLetter, DeadLetters, DeadPage, DeathReason, Delivery, Finder, FiredTick,
-    KeptLetter, Lease, LeaseError, Mover, PROVISION_DEFAULT_MAX_BYTES, Place, PublishError, Publisher,
-    Puller, PullerConfig, QueuedJob, Slot, Slots, StreamError, Tick, Ticks, provision,
+    ArgsError, ArgsStore, Consumer, Consumers, DeadLetter, DeadLetters, DeadPage, DeathReason, Delivery,
+    Finder, FiredTick, Health, KeptLetter, Lease, LeaseError, Mover, PROVISION_DEFAULT_MAX_BYTES, Place,
+    PublishError, Publisher, Puller, PullerConfig, QueuedJob, Slot, Slots, StreamError, Tick, Ticks,
+    provision,
 };
 pub use subjects::{Completions, Control, EventKind, EventWatch, Events, TooManyWaiters, Waited, Waiter};
 pub use sweep::{SweepError, Sweeper, Swept};

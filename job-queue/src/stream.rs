@@ -4,6 +4,7 @@
 mod args;
 mod backlog;
 mod batch;
+mod consumers;
 mod dead;
 mod delivery;
 mod finder;
@@ -24,6 +25,7 @@ use proto::{JobId, Tag, WorkspaceId};
 
 pub use args::{ArgsError, ArgsStore};
 pub(crate) use backlog::{Waiting, backlog};
+pub use consumers::{Consumer, Consumers, Health};
 pub use dead::{DeadLetter, DeadLetters, DeadPage, DeathReason, KeptLetter};
 pub use delivery::{Delivery, Lease, LeaseError};
 pub use finder::{Finder, Place, QueuedJob};

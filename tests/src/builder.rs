@@ -24,6 +24,7 @@ use crate::links::Links;
 use crate::people;
 use crate::service::Service;
 use crate::system::System;
+use crate::trace;
 
 /// Systems at the same time: more would wait for each other's processor.
 static PLACES: Semaphore = Semaphore::const_new(4);
@@ -177,6 +178,9 @@ impl Start {
             _place: place,
         };
         system.ready().await;
+        for trace in [system.nats.trace(), system.valkey.trace()].into_iter().flatten() {
+            trace::assert_seen(trace);
+        }
         system
     }
 }

@@ -22,6 +22,7 @@ mod links;
 mod people;
 mod process;
 mod programs;
+pub mod recovery;
 mod request;
 mod service;
 mod system;

@@ -46,6 +46,20 @@ pub(crate) fn around(program: &Path, file: &Path) -> Command {
     command
 }
 
+/// Says so where a process runs and strace sees nothing of it.
+///
+/// # Panics
+/// strace sees nothing.
+pub(crate) fn assert_seen(file: &Path) {
+    let seen = std::fs::metadata(file).is_ok_and(|file| file.len() > 0);
+    assert!(
+        seen,
+        "strace sees nothing ({} is empty; its words are in the log beside it): ptrace is refused here. A container \
+         needs the capability SYS_PTRACE, or a seccomp profile that allows it, as Docker's does since Linux 4.8",
+        file.display()
+    );
+}
+
 /// What a process did, from its start to its end.
 #[derive(Debug)]
 pub struct Trace {

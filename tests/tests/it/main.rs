@@ -4,6 +4,7 @@
 
 mod arguments;
 mod bad_input;
+mod consumers;
 mod dead_letters;
 mod deno_fetch;
 mod durable;
