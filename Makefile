@@ -14,6 +14,7 @@ build: ## build every program in release mode
 	cargo build --locked --release --workspace --bins
 
 test: tools ## unit, service and whole-system tests on throw-away data
+	@deploy/tools/fetch test
 	cargo build --locked --workspace --bins
 	cargo build --locked -p worker --features planted-bugs --bin worker-with-bugs
 	cargo test --locked --workspace --no-fail-fast

@@ -122,6 +122,7 @@ fn note(link: &watch::Sender<Link>, event: &Event) {
         Event::Disconnected => {
             // told again at every attempt to connect
             if link.send_replace(Link::Down) != Link::Down {
+                metrics::counter!("nats_disconnected_total").increment(1);
                 tracing::warn!("nats disconnected");
             }
         }

@@ -115,6 +115,7 @@ fn gateway() -> ServiceUser {
         "$JS.API.STREAM.MSG.DELETE.TIMERS",
         "$JS.API.CONSUMER.CREATE.TIMERS.fire-0.fire.0.>",
         "$JS.API.CONSUMER.MSG.NEXT.TIMERS.fire-0",
+        "$JS.API.CONSUMER.INFO.TIMERS.fire-0",
         // acknowledgements, in the form of servers before and after 2.15
         "$JS.ACK.TIMERS.>",
         "$JS.ACK.*.*.TIMERS.>",
@@ -133,6 +134,7 @@ fn worker() -> ServiceUser {
     publish.extend(owned(&[
         "$JS.API.CONSUMER.CREATE.JOBS_0.*.job.0.*.*.>",
         "$JS.API.CONSUMER.MSG.NEXT.JOBS_0.*",
+        "$JS.API.CONSUMER.INFO.JOBS_0.*",
         // acknowledgements, in the form of servers before and after 2.15
         "$JS.ACK.JOBS_0.>",
         "$JS.ACK.*.*.JOBS_0.>",

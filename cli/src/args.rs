@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::api::Api;
+use crate::consumers::Consumers;
 use crate::failure::Failure;
 use crate::output::Format;
 use crate::render::{FirstAdmin, NatsConfig, Provision, Secrets, ValkeyConfig};
@@ -75,6 +76,9 @@ pub enum Verb {
     /// Make or update the streams of an installation, once before its services start
     #[command(display_order = 104)]
     Provision(Provision),
+    /// Look at the consumers of an installation, and put one right
+    #[command(subcommand, display_order = 106)]
+    Consumers(Consumers),
     /// Make the first admin of an installation, once after `provision`
     #[command(display_order = 105)]
     FirstAdmin(FirstAdmin),

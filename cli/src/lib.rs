@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod args;
+pub mod consumers;
 pub mod failure;
 pub mod output;
 pub mod provision;

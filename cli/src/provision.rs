@@ -27,7 +27,7 @@ pub struct Streams {
 /// # Errors
 /// NATS is not there within 30 s, or refuses.
 pub async fn provision(streams: &Streams) -> anyhow::Result<()> {
-    let broker = connect(streams).await?;
+    let broker = connect(&streams.url, &streams.password).await?;
     let profile = catalog::Profile { replicas: streams.replicas };
     // each waits for the disk: side by side they wait once
     let catalog =
@@ -40,11 +40,15 @@ pub async fn provision(streams: &Streams) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn connect(streams: &Streams) -> anyhow::Result<Broker> {
+/// A connection as the user `provision`.
+///
+/// # Errors
+/// NATS is not there within 30 s.
+pub async fn connect(url: &str, password: &lifecycle::Secret<String>) -> anyhow::Result<Broker> {
     let config = BrokerConfig {
-        url: streams.url.clone(),
+        url: url.to_owned(),
         user: PROVISION.to_owned(),
-        password: streams.password.expose().clone(),
+        password: password.expose().clone(),
         name: "hookmill provision".to_owned(),
     };
     let broker = Broker::connect(config).await?;
@@ -52,7 +56,7 @@ async fn connect(streams: &Streams) -> anyhow::Result<Broker> {
     let up = link.wait_for(|link| matches!(link, Link::Up(_)));
     match tokio::time::timeout(CONNECT_WITHIN, up).await {
         Ok(link) => drop(link?),
-        Err(_) => bail!("no connection to NATS at {} within {} s", streams.url, CONNECT_WITHIN.as_secs()),
+        Err(_) => bail!("no connection to NATS at {url} within {} s", CONNECT_WITHIN.as_secs()),
     }
     Ok(broker)
 }

@@ -239,7 +239,7 @@ impl Common {
     }
 }
 
-fn secret_in(file: &Path) -> Result<String, Failure> {
+pub(crate) fn secret_in(file: &Path) -> Result<String, Failure> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     Ok(text.trim_end().to_owned())
 }

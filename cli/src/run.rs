@@ -23,6 +23,7 @@ pub fn main() -> ExitCode {
         Verb::ValkeyConfig(config) => config.clone().run(),
         Verb::Secrets(secrets) => secrets.run(),
         Verb::Provision(streams) => wait_for(streams.clone().run()),
+        Verb::Consumers(verb) => wait_for(verb.clone().run(format)),
         Verb::FirstAdmin(first) => wait_for(first.clone().run()),
         Verb::Script(verb) => cli.api().and_then(|api| wait_for(verbs::script::script(&api, format, verb))),
         Verb::Run(args) => cli.api().and_then(|api| wait_for(verbs::run::run(&api, format, args))),

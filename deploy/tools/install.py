@@ -16,6 +16,8 @@ PART, ROOT = sys.argv[1], Path(sys.argv[2])
 HERE = Path(__file__).resolve().parent
 TOOLS = ROOT / ".tools"
 VENV = TOOLS / "venv"
+# with what it needs beside the C library
+STRACE_PACKAGES = ["strace", "libunwind8", "liblzma5"]
 
 
 class Stop(Exception):
@@ -48,7 +50,7 @@ def new_enough(name: str, flag: str, minimum: str) -> str | None:
     if not found:
         return None
     answer = subprocess.run([found, flag], capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    version = re.search(r"(?:v=|v| )(\d+\.\d+\.\d+)", answer.stdout)
+    version = re.search(r"(?:v=|v| )(\d+\.\d+(?:\.\d+)?)", answer.stdout)
     good = answer.returncode == 0 and version and number(version.group(1)) >= number(minimum)
     return found if good else None
 
@@ -131,6 +133,37 @@ def cargo_deny(wanted: dict[str, str]) -> None:
     link("cargo-deny", found or TOOLS / "cargo" / "bin" / "cargo-deny")
 
 
+def strace(wanted: dict[str, str]) -> None:
+    """From the PATH; else Debian's packages, unpacked here: nothing is installed, and nobody has to be root."""
+    found = new_enough("strace", "--version", wanted["STRACE_MIN"])
+    if found:
+        return link("strace", found)
+    if not on_path("apt-get") or not on_path("dpkg-deb"):
+        raise Stop("the tests need strace: install it with your package manager, then run this again")
+    print("fetching strace into .tools/", file=sys.stderr)
+    place, fresh = TOOLS / "strace", TOOLS / "strace.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    download = ["apt-get", "download", "--quiet", *STRACE_PACKAGES]
+    if subprocess.run(download, cwd=fresh, stdin=subprocess.DEVNULL).returncode != 0:
+        # a fresh image has no list of packages yet
+        run("apt-get", "update", "--quiet", why="asking for Debian's packages (or install strace yourself)")
+        subprocess.run(download, cwd=fresh, stdin=subprocess.DEVNULL)
+    for package in fresh.glob("*.deb"):
+        run("dpkg-deb", "-x", str(package), str(fresh), why=f"unpacking {package.name}")
+    if not (fresh / "usr/bin/strace").exists():
+        raise Stop("Debian's strace could not be fetched: install it, for example `apt-get install strace`")
+    shutil.rmtree(place, ignore_errors=True)
+    fresh.rename(place)
+    start = place / "start"
+    folders = sorted({file.parent.relative_to(place) for file in place.rglob("*.so.*")})
+    libraries = ":".join(f"$here/{folder}" for folder in folders)
+    here = 'here=$(dirname -- "$(readlink -f -- "$0")")'
+    start.write_text(f'#!/bin/sh\n{here}\nLD_LIBRARY_PATH="{libraries}" exec "$here/usr/bin/strace" "$@"\n')
+    start.chmod(0o755)
+    link("strace", start)
+
+
 def stamp() -> None:
     fresh = TOOLS / f".{PART}.stamp.new"
     shutil.copyfile(HERE / "versions.env", fresh)
@@ -138,7 +171,7 @@ def stamp() -> None:
 
 
 def main() -> None:
-    steps = {"run": [programs, python_sdk], "lint": [cargo_deny]}
+    steps = {"run": [programs, python_sdk], "lint": [cargo_deny], "test": [strace]}
     if PART not in steps:
         raise Stop(f"unknown part `{PART}`: fetch [{'|'.join(steps)}]")
     TOOLS.mkdir(exist_ok=True)

@@ -29,10 +29,10 @@ pub use store::{
     Reserved, RetryAnswer, RetryRequest, StartAnswer, StartRequest, StoreError, Term, TermField, WorkerRow,
 };
 pub use stream::{
-    After, Afters, ArgsError, ArgsStore, DeadLetter, DeadLetters, DeadPage, DeathReason, Delivery, Due,
-    Finder, FiredAfter, FiredTick, KeptLetter, Lease, LeaseError, Mover, PROVISION_DEFAULT_MAX_BYTES, Place,
-    PublishError, Publisher, Puller, PullerConfig, QueuedJob, Slot, Slots, StreamError, Tick, Ticks,
-    provision,
+    After, Afters, ArgsError, ArgsStore, Consumer, Consumers, DeadLetter, DeadLetters, DeadPage, DeathReason,
+    Delivery, Due, Finder, FiredAfter, FiredTick, Health, KeptLetter, Lease, LeaseError, Mover,
+    PROVISION_DEFAULT_MAX_BYTES, Place, PublishError, Publisher, Puller, PullerConfig, QueuedJob, Slot,
+    Slots, StreamError, Tick, Ticks, provision,
 };
 pub use subjects::{Completions, Control, EventKind, EventWatch, Events, TooManyWaiters, Waited, Waiter};
 pub use sweep::{SweepError, Sweeper, Swept};

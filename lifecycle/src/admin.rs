@@ -93,7 +93,18 @@ async fn readyz(State(shown): State<Shown>) -> Response {
 }
 
 async fn metrics(State(shown): State<Shown>) -> Response {
+    tell_readiness(&shown.readiness);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shown.metrics.render()).into_response()
+}
+
+/// What `/readyz` says, for those who only read metrics: set when somebody asks, as nothing probes by itself.
+fn tell_readiness(readiness: &Readiness) {
+    let report = readiness.report();
+    let value = |ready: &serde_json::Value| if *ready == serde_json::Value::Bool(true) { 1.0 } else { 0.0 };
+    metrics::gauge!("ready").set(value(&report["ready"]));
+    for (name, check) in report["checks"].as_object().into_iter().flatten() {
+        metrics::gauge!("ready_check", "check" => name.clone()).set(value(&check["ready"]));
+    }
 }
 
 async fn log_level(State(shown): State<Shown>) -> String {

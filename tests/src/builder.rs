@@ -24,6 +24,7 @@ use crate::links::Links;
 use crate::people;
 use crate::service::Service;
 use crate::system::System;
+use crate::trace;
 
 /// Systems at the same time: more would wait for each other's processor.
 static PLACES: Semaphore = Semaphore::const_new(4);
@@ -44,6 +45,7 @@ pub struct Start {
     worker_variables: Vec<(&'static str, String)>,
     linked: bool,
     disks: bool,
+    traced: bool,
 }
 
 impl Default for Start {
@@ -58,6 +60,7 @@ impl Default for Start {
             worker_variables: Vec::new(),
             linked: false,
             disks: false,
+            traced: false,
         }
     }
 }
@@ -104,6 +107,11 @@ impl Start {
         Self { disks: true, ..self }
     }
 
+    /// Every read, write and sync of NATS, Valkey and the gateways is noted: [`crate::trace`].
+    pub fn traced(self) -> Self {
+        Self { traced: true, ..self }
+    }
+
     /// Jobs that each worker runs at once; the worker's default otherwise.
     pub fn slots(self, slots: usize) -> Self {
         self.worker_setting("slots", slots)
@@ -144,7 +152,8 @@ impl Start {
         let credentials = Credentials::generate().expect("the system has randomness");
         let from = Ingredients { folder: folder.path(), credentials: &credentials, profile: self.profile };
         let disks = if self.disks { Disk::both(folder.path()) } else { Vec::new() };
-        let (nats, valkey) = tokio::join!(DataServer::nats(from), DataServer::valkey(from));
+        let (nats, valkey) =
+            tokio::join!(DataServer::nats(from, self.traced), DataServer::valkey(from, self.traced));
         let nats_url = format!("nats://{}", nats.address());
         make_streams(&nats_url, &credentials, self.queue_bytes).await;
         let token = people::first_token(&nats_url, &credentials, WORKSPACE).await;
@@ -176,6 +185,9 @@ impl Start {
             _place: place,
         };
         system.ready().await;
+        for trace in [system.nats.trace(), system.valkey.trace()].into_iter().flatten() {
+            trace::assert_seen(trace);
+        }
         system
     }
 }
@@ -251,7 +263,11 @@ impl Services<'_> {
 
     fn service(&self, kind: &'static str, number: usize) -> Service {
         let service = Service::new(kind, number, &self.folder.join("log"));
-        let service = if kind == WORKER { service.with_program(self.start.worker_program) } else { service };
+        let service = match kind {
+            WORKER => service.with_program(self.start.worker_program),
+            GATEWAY if self.start.traced => service.traced(),
+            _ => service,
+        };
         let addresses = match self.links {
             Some(links) => links.between(service.name(), &self.addresses),
             None => self.addresses.clone(),

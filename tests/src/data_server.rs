@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::process::Process;
+use crate::trace;
 use crate::waiting::eventually;
 
 /// How long a server may take until it answers.
@@ -34,6 +35,8 @@ pub struct DataServer {
     folder: PathBuf,
     log: PathBuf,
     ask: Ask,
+    /// Where all its system calls are noted, if they are.
+    trace: Option<PathBuf>,
     running: Mutex<Option<Process>>,
 }
 
@@ -50,23 +53,25 @@ enum Ask {
 struct Taken;
 
 impl DataServer {
-    pub(crate) async fn nats(from: Ingredients<'_>) -> Self {
+    pub(crate) async fn nats(from: Ingredients<'_>, traced: bool) -> Self {
         Self::on_free_port(|| {
             let monitor = port();
             let server = Server::nats(from, port(), Some(monitor)).expect("nats-server can be configured");
             let arguments = vec!["-c".to_owned(), path_text(server.config())];
             Self::new("nats-server", from.folder.join("nats"), &server, arguments, Ask::Nats(monitor))
+                .traced(traced)
         })
         .await
     }
 
-    pub(crate) async fn valkey(from: Ingredients<'_>) -> Self {
+    pub(crate) async fn valkey(from: Ingredients<'_>, traced: bool) -> Self {
         Self::on_free_port(|| {
             let server = Server::valkey(from, port()).expect("valkey-server can be configured");
             let password = from.credentials.valkey_password("gateway").to_owned();
             add_administrator(server.config(), &password);
             let arguments = vec![path_text(server.config())];
             Self::new("valkey-server", from.folder.join("valkey"), &server, arguments, Ask::Valkey(password))
+                .traced(traced)
         })
         .await
     }
@@ -74,7 +79,12 @@ impl DataServer {
     fn new(name: &'static str, folder: PathBuf, server: &Server, arguments: Vec<String>, ask: Ask) -> Self {
         let program = tools::find(name).unwrap_or_else(|missing| panic!("{missing}"));
         let (address, log) = (server.addr(), server.log().to_owned());
-        Self { name, program, arguments, address, folder, log, ask, running: Mutex::new(None) }
+        Self { name, program, arguments, address, folder, log, ask, trace: None, running: Mutex::new(None) }
+    }
+
+    /// The same, with its system calls noted in a file beside its log.
+    fn traced(self, traced: bool) -> Self {
+        Self { trace: traced.then(|| self.log.with_extension("trace")), ..self }
     }
 
     async fn on_free_port(make: impl Fn() -> Self) -> Self {
@@ -88,7 +98,8 @@ impl DataServer {
     }
 
     async fn launch(&self) -> Result<(), Taken> {
-        let mut command = Command::new(&self.program);
+        let around = |trace: &PathBuf| trace::around(&self.program, trace);
+        let mut command = self.trace.as_ref().map_or_else(|| Command::new(&self.program), around);
         command.args(&self.arguments).current_dir(&self.folder);
         let mut process = Process::start(command, &self.log);
         eventually(self.name, READY_WITHIN, async || {
@@ -132,6 +143,11 @@ impl DataServer {
     /// The file of its output.
     pub fn log(&self) -> &Path {
         &self.log
+    }
+
+    /// Where its system calls are noted, if the system was started as traced.
+    pub fn trace(&self) -> Option<&Path> {
+        self.trace.as_deref()
     }
 
     /// Its process id.

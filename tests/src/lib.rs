@@ -22,9 +22,11 @@ mod links;
 mod people;
 mod process;
 mod programs;
+pub mod recovery;
 mod request;
 mod service;
 mod system;
+pub mod trace;
 mod waiting;
 
 pub use answer::Answer;

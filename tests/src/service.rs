@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::process::Process;
 use crate::programs;
+use crate::trace;
 use crate::waiting::eventually;
 
 /// How long a service may take until it is ready.
@@ -28,6 +29,8 @@ pub struct Service {
     program: &'static str,
     name: String,
     log: PathBuf,
+    /// Where all its system calls are noted, if they are.
+    trace: Option<PathBuf>,
     environment: Mutex<BTreeMap<String, String>>,
     running: Mutex<Option<Running>>,
 }
@@ -46,12 +49,22 @@ impl Service {
         let log = logs.join(format!("{name}.log"));
         let path = std::env::var_os("PATH").unwrap_or_default().to_string_lossy().into_owned();
         let environment = Mutex::new(BTreeMap::from([("PATH".to_owned(), path)]));
-        Self { kind, program: kind, name, log, environment, running: Mutex::new(None) }
+        Self { kind, program: kind, name, log, trace: None, environment, running: Mutex::new(None) }
     }
 
     /// The same, started from another program.
     pub(crate) fn with_program(self, program: &'static str) -> Self {
         Self { program, ..self }
+    }
+
+    /// The same, with its system calls noted in a file beside its log.
+    pub(crate) fn traced(self) -> Self {
+        Self { trace: Some(self.log.with_extension("trace")), ..self }
+    }
+
+    /// Where its system calls are noted, if they are.
+    pub fn trace(&self) -> Option<&Path> {
+        self.trace.as_deref()
     }
 
     /// Changes a key of its configuration, such as `lease`, from its next start on.
@@ -101,7 +114,9 @@ impl Service {
     /// It runs.
     pub fn launch(&self) {
         assert!(self.slot().is_none(), "{} runs", self.name);
-        let mut command = Command::new(programs::ours(self.program));
+        let program = programs::ours(self.program);
+        let around = |trace: &PathBuf| trace::around(&program, trace);
+        let mut command = self.trace.as_ref().map_or_else(|| Command::new(&program), around);
         command.env_clear().envs(&*self.environment.lock().unwrap_or_else(PoisonError::into_inner));
         let log_begins = std::fs::metadata(&self.log).map_or(0, |file| file.len());
         let process = Process::start(command, &self.log);

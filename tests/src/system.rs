@@ -153,6 +153,17 @@ impl System {
         stream.expect("NATS is there").purge().filter(subject).await.expect("the stream answers");
     }
 
+    /// A request to JetStream as the user `provision`, who may do anything; what the server answers.
+    ///
+    /// # Panics
+    /// NATS is away.
+    pub async fn ask_jetstream(&self, subject: &str, what: &serde_json::Value) -> serde_json::Value {
+        let nats_url = format!("nats://{}", self.nats.address());
+        let broker = people::broker(&nats_url, &self.credentials, broker::permissions::PROVISION).await;
+        let answer = broker.client().request(format!("$JS.API.{subject}"), what.to_string().into()).await;
+        serde_json::from_slice(&answer.expect("NATS is there").payload).expect("JetStream speaks JSON")
+    }
+
     /// Every password of this system.
     pub fn credentials(&self) -> &Credentials {
         &self.credentials

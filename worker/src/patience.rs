@@ -45,6 +45,10 @@ pub(crate) enum GaveUp<E> {
     Failed(E),
 }
 
+/// The longest pause between two questions, to which chance adds as much again: whoever waits for a job feels it after
+/// the dependency is back.
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
+
 /// Asks until there is an answer, an error that stays, or the job is not ours any more.
 pub(crate) async fn ask<T, E, F, Fut>(keeper: &Keeper, what: &str, ask: F) -> Result<T, GaveUp<E>>
 where
@@ -54,7 +58,7 @@ where
 {
     let mut pauses = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(50))
-        .with_max_delay(Duration::from_secs(1))
+        .with_max_delay(LONGEST_PAUSE)
         .without_max_times()
         .with_jitter()
         .build();
@@ -63,7 +67,7 @@ where
             Ok(answer) => return Ok(answer),
             Err(error) if error.is_transient() => {
                 tracing::warn!(dependency = what, %error, "waiting for a dependency");
-                let pause = pauses.next().unwrap_or(Duration::from_secs(1));
+                let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
                 if !keeper.hold(pause).await {
                     return Err(GaveUp::NotOurs);
                 }

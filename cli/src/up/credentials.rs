@@ -79,6 +79,16 @@ impl Credentials {
         Ok(new)
     }
 
+    /// Those of the data folder of an installation that is there.
+    ///
+    /// # Errors
+    /// The file is not there, or cannot be understood.
+    pub fn load(folder: &Path) -> Result<Self, CredentialsError> {
+        let path = folder.join(FILE);
+        let text = std::fs::read_to_string(&path);
+        parse(&path, &text.map_err(|source| CredentialsError::Io { path: path.clone(), source })?)
+    }
+
     /// Those of the data folder; made and written if there are none, completed if a newer
     /// program knows more users.
     ///

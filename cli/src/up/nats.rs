@@ -52,6 +52,11 @@ pub fn render(settings: &NatsSettings, credentials: &Credentials) -> String {
     )
 }
 
+/// The port of a text that [`render`] made.
+pub(crate) fn port_of(config: &str) -> Option<u16> {
+    config.lines().find_map(|line| line.strip_prefix("port: ")?.parse().ok())
+}
+
 fn one_user(user: &ServiceUser, credentials: &Credentials) -> String {
     format!(
         "    {{ user: {name}, password: {password}, permissions: {{\n      publish: {{ allow: {publish} }}\n      subscribe: {{ allow: {subscribe} }}\n    }} }}\n",
@@ -115,6 +120,7 @@ mod tests {
         assert!(text.contains("store_dir: \"/data with \\\"quotes\\\"/nats\"\n"), "{text}");
         assert!(text.contains("host: \"127.0.0.1\"\nport: 4222\n"), "{text}");
         assert!(!text.contains("http:"), "{text}");
+        assert_eq!(port_of(&text), Some(4222));
         let relaxed = NatsSettings { profile: Profile::Relaxed, monitor_port: Some(8222), ..settings() };
         let text = render(&relaxed, &Credentials::generate().unwrap());
         assert!(text.contains("sync_interval: 2m\n"), "{text}");

@@ -79,11 +79,20 @@ impl Connection {
                 answer => answer,
             }
         };
-        match tokio::time::timeout(CALL, attempts).await {
+        let answer = match tokio::time::timeout(CALL, attempts).await {
             Ok(answer) => answer.map_err(|error| classify(&error)),
             Err(_) => Err(StoreError::Unavailable(format!("no answer within {} ms", CALL.as_millis()))),
-        }
+        };
+        answer.inspect_err(count)
     }
+}
+
+fn count(error: &StoreError) {
+    let kind = match error {
+        StoreError::Unavailable(_) => "unavailable",
+        StoreError::Config(_) | StoreError::Eviction(_) | StoreError::Answer(_) => "refused",
+    };
+    metrics::counter!("job_queue_store_errors_total", "kind" => kind).increment(1);
 }
 
 fn is_away(error: &RedisError) -> bool {

@@ -9,12 +9,13 @@ use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::{Message, StatusCode, Subscriber};
 use broker::{Broker, Link};
 use futures::StreamExt;
+use futures::future::join_all;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::requests::{EXPIRES, Requests};
-use super::{Lease, Slot, Slots, StreamError};
+use super::{Lease, Slot, Slots, StreamError, consumers};
 
 /// What is pulled.
 pub(super) struct Source {
@@ -81,7 +82,19 @@ impl Intake {
     }
 
     /// Hands messages out until `stop`; what is on its way then is handed back.
-    pub(super) async fn run(mut self, mut hand_out: impl FnMut(Pulled), stop: CancellationToken) {
+    pub(super) async fn run(self, hand_out: impl FnMut(Pulled), stop: CancellationToken) {
+        let sources = self.consumers.iter().map(|consumer| &consumer.source);
+        let watches: Vec<_> = sources
+            .map(|source| consumers::watch(self.broker.clone(), source.stream, source.consumer.clone()))
+            .collect();
+        tokio::select! {
+            () = self.pull(hand_out, stop) => {}
+            // a service without any has nothing to watch
+            () = async { join_all(watches).await; std::future::pending().await } => {}
+        }
+    }
+
+    async fn pull(mut self, mut hand_out: impl FnMut(Pulled), stop: CancellationToken) {
         loop {
             self.request().await;
             let lost_at = self.next_deadline();

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use system_tests::chaos::{Campaign, Fault, Seed};
+use system_tests::recovery::{Outage, Server, Spread, Statuses, outages, takeovers};
 
 /// Strikes a whole system with faults under load, and checks that it keeps its promises.
 #[derive(Parser)]
@@ -28,6 +29,12 @@ struct Args {
     /// Take `worker-with-bugs` with this bug.
     #[arg(long)]
     bug: Option<String>,
+    /// Measure how long single faults are felt, instead.
+    #[arg(long)]
+    recovery: bool,
+    /// How often each is measured.
+    #[arg(long, default_value_t = 10)]
+    rounds: u32,
     /// Print the plan and do nothing.
     #[arg(long)]
     dry_run: bool,
@@ -36,6 +43,10 @@ struct Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
+    if args.recovery {
+        recovery(args.rounds).await;
+        return ExitCode::SUCCESS;
+    }
     let campaign = campaign(&args);
     say(&campaign.plan().to_string());
     if args.dry_run {
@@ -57,6 +68,47 @@ fn campaign(args: &Args) -> Campaign {
         None => campaign,
     };
     if args.seconds == 0 { campaign } else { campaign.lasts(Duration::from_secs(args.seconds)) }
+}
+
+/// Leases that are measured: the default, and a short one.
+const LEASES: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(3)];
+/// How long a server is away.
+const AWAY: Duration = Duration::from_secs(5);
+
+async fn recovery(rounds: u32) {
+    for lease in LEASES {
+        let times = Spread::of(takeovers(lease, rounds).await);
+        let leases = times.longest.as_secs_f64() / lease.as_secs_f64();
+        say(&format!(
+            "worker killed, lease {} s: its jobs run elsewhere: {times} ({leases:.2} leases)",
+            lease.as_secs()
+        ));
+    }
+    for server in [Server::Nats, Server::Valkey] {
+        let all = outages(server, AWAY, rounds).await;
+        say(&format!("{server:?} killed and started {} s later, {rounds} times:", AWAY.as_secs()));
+        let spread = |of: fn(&Outage) -> Duration| Spread::of(all.iter().map(of).collect());
+        say(&format!("  away until it answers: {}", spread(|outage| outage.away)));
+        say(&format!("  no job ended for: {}", spread(|outage| outage.without_ends)));
+        say(&format!("  no trigger accepted for: {}", spread(|outage| outage.without_triggers)));
+        say(&format!("  longest wait for a result: {}", spread(|outage| outage.longest_wait)));
+        let beyond = all.iter().map(|outage| outage.without_ends.saturating_sub(outage.away)).collect();
+        say(&format!("  stall beyond being away: {}", Spread::of(beyond)));
+        say(&format!(
+            "  answers to requests meanwhile: {:?}",
+            sum(all.iter().map(|outage| &outage.meanwhile))
+        ));
+        say(&format!("  answers to all others: {:?}", sum(all.iter().map(|outage| &outage.otherwise))));
+        say(&format!("  jobs accepted, all ended: {}", all.iter().map(|outage| outage.jobs).sum::<usize>()));
+    }
+}
+
+fn sum<'a>(all: impl Iterator<Item = &'a Statuses>) -> Statuses {
+    let mut sum = Statuses::new();
+    for (status, count) in all.flatten() {
+        *sum.entry(*status).or_default() += count;
+    }
+    sum
 }
 
 /// A number that nobody has used.

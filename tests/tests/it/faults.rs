@@ -7,6 +7,7 @@ mod deploy_kills;
 mod kills;
 mod nats_away;
 mod nats_permissions;
+mod promises;
 mod redis_away;
 mod restarts;
 mod rolling;

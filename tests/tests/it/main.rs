@@ -5,8 +5,10 @@
 mod arguments;
 mod bad_input;
 mod connections;
+mod consumers;
 mod dead_letters;
 mod deno_fetch;
+mod durable;
 mod endings;
 mod faults;
 mod gate;
