@@ -10,6 +10,9 @@ use proto::Language;
 /// More often would be a load of its own.
 const SWEEP_LEAST: Duration = Duration::from_millis(100);
 
+/// Less than it takes to publish a job would take its arguments away under it.
+const ARGS_GRACE_LEAST: Duration = Duration::from_secs(2);
+
 /// What a gateway needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -45,6 +48,8 @@ pub struct Config {
     pub idempotency_memory: Duration,
     /// How often the rows of queued jobs are compared with the job stream, by one of all gateways.
     pub sweep_every: Duration,
+    /// How old large arguments are at least that are removed because nothing knows their job.
+    pub args_grace: Duration,
 }
 
 impl FromValues for Config {
@@ -81,10 +86,16 @@ impl FromValues for Config {
                 "60s",
                 "how often the rows of queued jobs are put right, by one of all gateways",
             ),
+            args_grace: v.duration(
+                "args-grace",
+                "10m",
+                "how old large arguments are at least that are removed because nothing knows their job",
+            ),
         };
         config.idempotency_memory = config.idempotency_memory.min(config.retention);
         v.check(config.wait_default <= config.wait_max, "wait-default is longer than wait-max");
         v.check(config.sweep_every >= SWEEP_LEAST, "sweep-every is less than 100ms");
+        v.check(config.args_grace >= ARGS_GRACE_LEAST, "args-grace is less than 2s");
         v.check(
             config.body_limit <= 64 * 1024 * 1024,
             "body-limit is over 64MiB, the most a queue can carry",

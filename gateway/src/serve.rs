@@ -10,8 +10,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use job_queue::{
-    ArgsStore, Completions, Control, DeadLetters, Events, Finder, Mover, Publisher, QueuedRows, Records,
-    RedisConfig, Sweeper, Ticks,
+    ArgsStore, Collector, Completions, Control, DeadLetters, Events, Finder, Mover, Publisher, QueuedRows,
+    Records, RedisConfig, Sweeper, Ticks,
 };
 use lifecycle::Process;
 use proto::InstanceId;
@@ -76,6 +76,8 @@ async fn assemble(config: Config, housekeeping: &Housekeeping<'_>) -> anyhow::Re
     housekeeping.spawn("listing rows", rows_writer);
     let sweeper = Sweeper::new(broker.clone(), records.clone());
     housekeeping.spawn("sweeper", crate::sweep::keep(sweeper, catalog.clone(), config.sweep_every));
+    let collector = Collector::new(broker.clone(), records.clone(), config.args_grace);
+    housekeeping.spawn("collector", crate::sweep::collect(collector, config.sweep_every));
     watch_dependencies(&broker, &catalog, housekeeping.process);
     let publisher = Publisher::new(broker.clone());
     let job_ids = JobIds::new(config.auth_credential.expose());

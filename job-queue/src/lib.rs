@@ -7,6 +7,7 @@
 //! - [`Records`] is the store: the start and end scripts, logs, cancellation, listings;
 //! - [`Completions`], [`Events`] and [`Control`] are the subjects that wake waiters and workers.
 
+mod collect;
 mod model;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
@@ -15,6 +16,7 @@ mod stream;
 mod subjects;
 mod sweep;
 
+pub use collect::{Collected, Collector};
 pub use model::{
     Args, CallerInfo, CancelRequest, End, Grant, InvalidEnvelope, Job, JobState, Outcome, Record, Trace,
     canceled_result, error_result, now_us,

@@ -31,6 +31,8 @@ pub use reservation::{Reservation, Reserved};
 pub use rows::{Order, PageCursor};
 pub use write::{CancelAnswer, EndAnswer, EndRequest, Renewal, StartAnswer, StartRequest};
 
+pub(crate) use sweep::{Turn, Walk};
+
 use connection::Connection;
 
 /// The store of jobs that run or ran. Cheap to clone.

@@ -9,7 +9,7 @@ use proto::WorkspaceId;
 use tokio::time::Instant;
 
 use crate::model::{Job, JobState, now_us};
-use crate::store::{PageCursor, Records, StoreError};
+use crate::store::{PageCursor, Records, StoreError, Turn, Walk};
 use crate::stream::{Finder, StreamError, Waiting, backlog};
 
 /// Jobs read at once, and how often in a round.
@@ -68,7 +68,7 @@ impl Sweeper {
         workspaces: &[WorkspaceId],
         within: Duration,
     ) -> Result<Option<Swept>, SweepError> {
-        if !self.records.may_sweep(within).await? {
+        if !self.records.may_sweep(Turn::Rows, within).await? {
             return Ok(None);
         }
         let end = Instant::now() + ROUND.min(within);
@@ -87,7 +87,7 @@ impl Sweeper {
 
     /// Walks on along a stream, and begins anew behind its end.
     async fn restore(&self, stream: Waiting, end: Instant) -> Result<u64, SweepError> {
-        let mut behind = self.records.swept(stream).await?;
+        let mut behind = self.records.swept(Walk::Jobs(stream)).await?;
         let mut restored = 0;
         for _ in 0..BATCHES {
             let page = backlog(&self.broker, stream, behind, BATCH).await?;
@@ -95,7 +95,7 @@ impl Sweeper {
             let settled = now_us() - SETTLED_US;
             let jobs: Vec<Job> = page.jobs.into_iter().filter(|job| job.created_us <= settled).collect();
             restored += self.records.restore(&jobs).await?.unsigned_abs();
-            self.records.note_swept(stream, behind).await?;
+            self.records.note_swept(Walk::Jobs(stream), behind).await?;
             if behind == 0 || Instant::now() >= end {
                 break;
             }

@@ -1,16 +1,23 @@
 //! Key names; `docs/redis-keys.md` is the table.
 
+use super::sweep::{Turn, Walk};
 use crate::stream::Waiting;
 use proto::{JobId, ScriptPath, WorkspaceId};
 
-/// Held by the gateway that sweeps.
-pub(super) const SWEEP_LOCK: &str = "hm:sweep:lock";
+/// Held by the gateway whose turn it is.
+pub(super) fn turn(turn: Turn) -> &'static str {
+    match turn {
+        Turn::Rows => "hm:sweep:lock",
+        Turn::Args => "hm:sweep:lock-args",
+    }
+}
 
-/// How far a stream was swept.
-pub(super) fn swept(stream: Waiting) -> &'static str {
-    match stream {
-        Waiting::Ready => "hm:sweep:at",
-        Waiting::Aside => "hm:sweep:aside",
+/// How far something was walked along.
+pub(super) fn swept(walk: Walk) -> &'static str {
+    match walk {
+        Walk::Jobs(Waiting::Ready) => "hm:sweep:at",
+        Walk::Jobs(Waiting::Aside) => "hm:sweep:aside",
+        Walk::Args => "hm:sweep:args",
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a sweep of the queued rows keeps in the store, and does there.
+//! What sweeps keep in the store, and do there.
 
 use std::time::Duration;
 
@@ -9,6 +9,24 @@ use super::{Records, StoreError, keys};
 use crate::model::{Job, JobState};
 use crate::stream::Waiting;
 
+/// What one gateway at a time does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Turn {
+    /// Rows of listings.
+    Rows,
+    /// Large arguments.
+    Args,
+}
+
+/// What is walked along a part at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Walk {
+    /// A stream of jobs.
+    Jobs(Waiting),
+    /// The store of large arguments.
+    Args,
+}
+
 /// A row of the queue, as a sweep looks at it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SweptRow {
@@ -18,26 +36,38 @@ pub(crate) struct SweptRow {
 }
 
 impl Records {
-    /// Whether the caller is the one that sweeps for so long.
-    pub(crate) async fn may_sweep(&self, lasts: Duration) -> Result<bool, StoreError> {
+    /// Whether the caller is the one that does this for so long.
+    pub(crate) async fn may_sweep(&self, turn: Turn, lasts: Duration) -> Result<bool, StoreError> {
         let mut ask = redis::cmd("SET");
         let lasts_ms = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX).max(1);
-        ask.arg(keys::SWEEP_LOCK).arg(1).arg("NX").arg("PX").arg(lasts_ms);
+        ask.arg(keys::turn(turn)).arg(1).arg("NX").arg("PX").arg(lasts_ms);
         Ok(self.connection.query::<Option<String>>(&ask).await?.is_some())
     }
 
-    /// How far a stream was read.
-    pub(crate) async fn swept(&self, stream: Waiting) -> Result<u64, StoreError> {
+    /// How far a walk has come.
+    pub(crate) async fn swept(&self, walk: Walk) -> Result<u64, StoreError> {
         let mut ask = redis::cmd("GET");
-        ask.arg(keys::swept(stream));
+        ask.arg(keys::swept(walk));
         Ok(self.connection.query::<Option<u64>>(&ask).await?.unwrap_or(0))
     }
 
-    /// Remembers how far a stream was read.
-    pub(crate) async fn note_swept(&self, stream: Waiting, sequence: u64) -> Result<(), StoreError> {
+    /// Remembers how far a walk has come.
+    pub(crate) async fn note_swept(&self, walk: Walk, sequence: u64) -> Result<(), StoreError> {
         let mut ask = redis::cmd("SET");
-        ask.arg(keys::swept(stream)).arg(sequence);
+        ask.arg(keys::swept(walk)).arg(sequence);
         self.connection.query::<()>(&ask).await
+    }
+
+    /// Which of these jobs have a record, in their order.
+    pub(crate) async fn known(&self, jobs: &[(WorkspaceId, JobId)]) -> Result<Vec<bool>, StoreError> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut asks = redis::pipe();
+        for (workspace, id) in jobs {
+            asks.cmd("EXISTS").arg(keys::record(workspace, *id));
+        }
+        self.connection.pipeline(&asks).await
     }
 
     /// Writes the rows of jobs that have none; how many had no record.

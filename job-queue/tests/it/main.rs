@@ -2,6 +2,7 @@
 //! least-privilege user. `stage` sets the scene; the other modules are one concern each.
 
 mod cancel;
+mod collect;
 mod dead;
 mod fence;
 mod keys;
