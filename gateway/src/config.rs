@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::HeaderName;
+use job_queue::Retention;
 use lifecycle::{FromValues, Secret, Values};
 use proto::Language;
 
@@ -38,8 +39,8 @@ pub struct Config {
     pub wait_max: Duration,
     /// Callers that may wait at once.
     pub max_waiters: usize,
-    /// How long runs are kept after their end.
-    pub retention: Duration,
+    /// How long runs are kept after their end where their workspace does not say, and the longest that one may.
+    pub retention: Retention,
     /// Headers, beside `Idempotency-Key` and `webhook-id`, in which senders name a delivery, in the order in which they
     /// count.
     pub idempotency_headers: Vec<HeaderName>,
@@ -54,7 +55,7 @@ pub struct Config {
 
 impl FromValues for Config {
     fn from_values(v: &mut Values) -> Self {
-        let mut config = Self {
+        let config = Self {
             listen: v.or("listen", "127.0.0.1:8000", "address of the HTTP API"),
             nats_url: v.or("nats-url", "nats://127.0.0.1:4222", "NATS servers, separated by commas"),
             nats_password: v.secret("nats-password", "password of the NATS user `gateway`"),
@@ -70,7 +71,14 @@ impl FromValues for Config {
             ),
             wait_max: v.duration("wait-max", "10m", "longest wait a caller may ask for"),
             max_waiters: v.or("max-waiters", "10000", "callers that may wait at once"),
-            retention: v.duration("retention", "168h", "how long runs are kept after their end"),
+            retention: Retention {
+                default: v.duration("retention", "168h", "how long runs are kept after their end"),
+                longest: v.duration(
+                    "retention-max",
+                    "720h",
+                    "longest time that a workspace may keep its runs",
+                ),
+            },
             idempotency_headers: v.list(
                 "idempotency-headers",
                 "",
@@ -92,7 +100,10 @@ impl FromValues for Config {
                 "how old large arguments are at least that are removed because nothing knows their job",
             ),
         };
-        config.idempotency_memory = config.idempotency_memory.min(config.retention);
+        v.check(
+            config.retention.default <= config.retention.longest,
+            "retention is longer than retention-max",
+        );
         v.check(config.wait_default <= config.wait_max, "wait-default is longer than wait-max");
         v.check(config.sweep_every >= SWEEP_LEAST, "sweep-every is less than 100ms");
         v.check(config.args_grace >= ARGS_GRACE_LEAST, "args-grace is less than 2s");

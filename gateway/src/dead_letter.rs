@@ -12,6 +12,7 @@ use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
 use crate::job_id::derived;
 use crate::present::timestamp;
+use crate::retention;
 use crate::trigger;
 
 /// A letter as callers see it.
@@ -96,6 +97,8 @@ pub(crate) async fn replay(app: &App, workspace: &WorkspaceId, kept: &KeptLetter
                 created_us: now_us(),
                 scheduled_us: None,
                 retries: 0,
+                retention: Some(retention::retention(app, workspace).await),
+                keyed_until_us: None,
                 ..job
             };
             (job.id, republish(app, job).await?)
@@ -120,7 +123,8 @@ pub(crate) async fn discard(app: &App, caller: &Caller, kept: &KeptLetter) -> Ap
     if let (DeathReason::Unreadable, Some(job)) = (kept.letter.reason, job) {
         let reason = "its dead letter was discarded".to_owned();
         let request = CancelRequest { by: caller.rights.username.clone(), reason };
-        app.records.cancel(&caller.workspace, kept.id, &request, Some(&job)).await?;
+        let said = Some(retention::retention(app, &caller.workspace).await);
+        app.records.cancel(&caller.workspace, kept.id, &request, Some(&job), said).await?;
     }
     Ok(app.dead_letters.discard(kept).await?)
 }

@@ -25,7 +25,7 @@ use crate::routes::{
         schedules::get, schedules::exists, schedules::list, schedules::preview,
         tokens::create, tokens::list, tokens::delete,
         users::whoami, users::whoami_here,
-        workspaces::exists, workspaces::settings, workspaces::edit_sandbox, instance::version, instance::openapi,
+        workspaces::exists, workspaces::settings, workspaces::edit_sandbox, workspaces::edit_retention, instance::version, instance::openapi,
     )
 )]
 struct Document;

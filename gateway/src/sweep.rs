@@ -57,10 +57,11 @@ fn put_off(error: &SweepError, what: &str) {
 }
 
 fn tell_swept(swept: Swept) {
-    metrics::counter!("gateway_queued_rows_restored_total").increment(swept.restored);
-    metrics::counter!("gateway_queued_rows_dropped_total").increment(swept.dropped);
-    if swept != Swept::default() {
-        let Swept { restored, dropped } = swept;
+    let Swept { restored, dropped, expired } = swept;
+    metrics::counter!("gateway_queued_rows_restored_total").increment(restored);
+    metrics::counter!("gateway_queued_rows_dropped_total").increment(dropped);
+    metrics::counter!("gateway_ended_rows_expired_total").increment(expired);
+    if restored + dropped > 0 {
         tracing::info!(restored, dropped, "rows of queued jobs were put right");
     }
 }

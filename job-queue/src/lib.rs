@@ -24,7 +24,7 @@ pub use model::{
 pub use store::{
     CancelAnswer, EndAnswer, EndRequest, Filter, LogChunk, LogSlice, NextTry, Order, Page, PageCursor,
     Passed, PastAttempt, Presence, QueueCursor, QueueFilter, QueuePage, QueuePart, QueueQuery, QueuedRows,
-    Records, RedisConfig, Renewal, Reservation, Reserved, RetryAnswer, RetryRequest, StartAnswer,
+    Records, RedisConfig, Renewal, Reservation, Reserved, Retention, RetryAnswer, RetryRequest, StartAnswer,
     StartRequest, StoreError, Term, TermField, WorkerRow,
 };
 pub use stream::{

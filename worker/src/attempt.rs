@@ -40,6 +40,8 @@ struct Finished {
     leftovers: Option<Leftovers>,
     /// What follows its failure, and within which limits it ran.
     retry: Option<(RetryPolicy, Limits)>,
+    /// How long its workspace keeps it, where that is known.
+    retention: Option<Duration>,
 }
 
 /// An attempt that is over.
@@ -201,7 +203,7 @@ async fn run(
     fence: Fence,
     ready: Ready,
 ) -> Option<Finished> {
-    let Ready { script, files, token, limits, .. } = ready;
+    let Ready { script, files, token, limits, retention, .. } = ready;
     let platform = Platform {
         base_internal_url: &worker.config.base_internal_url,
         base_url: &worker.config.base_url,
@@ -218,7 +220,7 @@ async fn run(
     let run_us = outcome.exit.map_or(0, |exit| i64::try_from(exit.wall().as_micros()).unwrap_or(i64::MAX));
     let end = end_of(outcome.verdict, &limits, keeper)?;
     let (mem_kib, leftovers) = (outcome.mem_peak_kib, Some(leftovers));
-    Some(Finished { end, run_us, mem_kib, last_log: rest.take(), leftovers, retry })
+    Some(Finished { end, run_us, mem_kib, last_log: rest.take(), leftovers, retry, retention })
 }
 
 fn end_of(came: Came, limits: &Limits, keeper: &Keeper) -> Option<End> {
@@ -249,6 +251,7 @@ impl Finished {
             last_log: format!("{}\n", error.message),
             leftovers: None,
             retry: None,
+            retention: None,
         }
     }
 }
@@ -272,6 +275,7 @@ async fn record_end(
         run_us: finished.run_us,
         mem_kib: finished.mem_kib,
         last_log: &finished.last_log,
+        retention: finished.retention,
     };
     let answer = ask(keeper, "run store", || worker.records.end(&request)).await;
     match answer.map_err(|gave_up| unusable(job, &gave_up)).ok()? {

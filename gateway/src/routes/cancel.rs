@@ -10,6 +10,7 @@ use proto::{JobId, WorkspaceId};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
+use crate::retention;
 use crate::routes::Tail;
 
 /// Ask for a job's end: a queued one ends at once, a running one is killed.
@@ -71,8 +72,9 @@ async fn end(
     request: &CancelRequest,
     mut queued: Option<QueuedJob>,
 ) -> ApiResult<CancelAnswer> {
+    let said = Some(retention::retention(app, workspace).await);
     let ask = async |queued: &Option<QueuedJob>| {
-        app.records.cancel(workspace, id, request, queued.as_ref().map(|queued| &queued.job)).await
+        app.records.cancel(workspace, id, request, queued.as_ref().map(|queued| &queued.job), said).await
     };
     let mut answer = ask(&queued).await?;
     // it ran when we looked, and its start was taken back since: then its message is there

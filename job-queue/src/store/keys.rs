@@ -22,7 +22,7 @@ pub(super) fn swept(walk: Walk) -> &'static str {
 }
 
 /// All keys of one job, in the order every record script takes them.
-pub(super) struct JobKeys([String; 9]);
+pub(super) struct JobKeys([String; 10]);
 
 impl JobKeys {
     pub(super) fn new(workspace: &WorkspaceId, path: Option<&ScriptPath>, id: JobId) -> Self {
@@ -37,6 +37,7 @@ impl JobKeys {
             args(workspace, id),
             queued(workspace),
             attempts(workspace, id),
+            expiry(workspace),
         ])
     }
 
@@ -83,6 +84,10 @@ pub(super) fn runs(workspace: &WorkspaceId) -> String {
 
 pub(super) fn runs_of(workspace: &WorkspaceId, path: &ScriptPath) -> String {
     of(workspace, &format!("runs:{}", path.token()))
+}
+
+pub(super) fn expiry(workspace: &WorkspaceId) -> String {
+    of(workspace, "expiry")
 }
 
 pub(super) fn running(workspace: &WorkspaceId) -> String {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use proto::{JobId, WorkspaceId};
+use proto::{JobId, ScriptPath, WorkspaceId};
 
+use super::keys::{self, JobKeys};
 use super::rows::{Order, PageCursor, Rows};
-use super::{Records, StoreError, keys};
-use crate::model::{Job, JobState};
+use super::{Records, StoreError};
+use crate::model::{Job, JobState, now_us};
 use crate::stream::Waiting;
 
 /// What one gateway at a time does.
@@ -28,11 +29,11 @@ pub(crate) enum Walk {
 }
 
 /// A row of the queue, as a sweep looks at it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SweptRow {
     pub(crate) at: PageCursor,
-    /// Where its record says that the job stands; none without a record.
-    pub(crate) state: Option<JobState>,
+    /// What its record says; none without a record.
+    pub(crate) known: Option<(JobState, ScriptPath)>,
 }
 
 impl Records {
@@ -86,13 +87,21 @@ impl Records {
         let (index, order) = (keys::queued(workspace), Order::OldestFirst);
         let mut rows = Rows { records: self, workspace, index, order, cursor, skip: 0 };
         let found = rows.next(most).await?.into_iter();
-        Ok(found.map(|(at, row)| SweptRow { at, state: row.map(|row| row.state) }).collect())
+        Ok(found.map(|(at, row)| SweptRow { at, known: row.map(|row| (row.state, row.job.path)) }).collect())
     }
 
-    /// Removes a row of the queue.
-    pub(crate) async fn drop_queued(&self, workspace: &WorkspaceId, id: JobId) -> Result<(), StoreError> {
-        let mut ask = redis::cmd("ZREM");
-        ask.arg(keys::queued(workspace)).arg(id.to_string());
-        self.connection.query::<i64>(&ask).await.map(drop)
+    /// Removes rows of the queue, and has the records expire that they leave behind.
+    pub(crate) async fn drop_queued(
+        &self,
+        workspace: &WorkspaceId,
+        rows: &[SweptRow],
+    ) -> Result<(), StoreError> {
+        let drops = rows.iter().map(|row| async move {
+            let path = row.known.as_ref().map(|(_, path)| path);
+            let mut script = JobKeys::new(workspace, path, row.at.id).invoke(&self.scripts.drop);
+            script.arg(row.at.id.to_string()).arg(now_us()).arg(self.kept_s(None, None));
+            self.invoke::<i64>(&script).await
+        });
+        futures::future::try_join_all(drops).await.map(drop)
     }
 }

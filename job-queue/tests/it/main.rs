@@ -13,6 +13,7 @@ mod outages;
 mod presence;
 mod pulling;
 mod queue;
+mod retention;
 mod retries;
 mod stage;
 mod sweep;
