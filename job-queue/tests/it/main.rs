@@ -9,6 +9,7 @@ mod keys;
 mod life;
 mod listing;
 mod logs;
+mod memory;
 mod outages;
 mod presence;
 mod pulling;

@@ -13,6 +13,7 @@ mod idempotency;
 mod jobs;
 mod python_client;
 mod queue;
+mod retention;
 mod retries;
 mod sandbox;
 mod scheduled;
