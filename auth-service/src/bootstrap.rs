@@ -81,6 +81,7 @@ fn workspace(first: &FirstAdmin, id: WorkspaceId) -> Workspace {
         archived: false,
         created_at_ms: now_ms(),
         sandbox: None,
+        retention_s: None,
     }
 }
 

@@ -1,6 +1,8 @@
 //! The configuration.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use lifecycle::{FromValues, Secret, Values};
 
@@ -26,6 +28,8 @@ pub struct Config {
     pub worker_credential: Secret<String>,
     /// The key that signs grants and job tokens: base64 of 32 random bytes or more.
     pub signing_key: Secret<String>,
+    /// The least and the longest time that a workspace may keep its ended runs.
+    pub retention: RangeInclusive<Duration>,
 }
 
 impl FromValues for Config {
@@ -41,6 +45,16 @@ impl FromValues for Config {
                 .secret("worker-credential", "what workers prove themselves with, 32 characters or more"),
             signing_key: v
                 .secret("signing-key", "signs grants and job tokens: base64 of 32 random bytes or more"),
+            retention: v.duration(
+                "retention-min",
+                "1h",
+                "least time that a workspace may keep its ended runs",
+            )
+                ..=v.duration(
+                    "retention-max",
+                    "720h",
+                    "longest time that a workspace may keep its ended runs",
+                ),
         };
         config.check(v);
         config
@@ -54,6 +68,8 @@ impl Config {
         v.check(long(&self.worker_credential), "worker-credential is shorter than 32 characters");
         let distinct = self.gateway_credential.expose() != self.worker_credential.expose();
         v.check(distinct, "gateway-credential and worker-credential are the same");
+        v.check(self.retention.start() >= &Duration::from_secs(1), "retention-min is less than 1s");
+        v.check(!self.retention.is_empty(), "retention-min is longer than retention-max");
         if let Err(invalid) = Signer::from_base64(self.signing_key.expose()) {
             v.check(false, &invalid.to_string());
         }

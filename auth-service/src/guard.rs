@@ -118,15 +118,17 @@ mod tests {
             "ListTokens",
             "RevokeToken",
             "EditSandbox",
+            "EditRetention",
             "IssueJobToken",
             "Invented",
             "",
         ];
-        let rows: &[(&[&str], [tonic::Code; 8])] = &[
-            (&["gateway G"], [Ok, Ok, Ok, Ok, Ok, PermissionDenied, PermissionDenied, PermissionDenied]),
+        let rows: &[(&[&str], [tonic::Code; 9])] = &[
+            (&["gateway G"], [Ok, Ok, Ok, Ok, Ok, Ok, PermissionDenied, PermissionDenied, PermissionDenied]),
             (
                 &["worker W"],
                 [
+                    PermissionDenied,
                     PermissionDenied,
                     PermissionDenied,
                     PermissionDenied,
@@ -137,17 +139,17 @@ mod tests {
                     PermissionDenied,
                 ],
             ),
-            (&[], [Unauthenticated; 8]),
-            (&[""], [Unauthenticated; 8]),
-            (&["gateway"], [Unauthenticated; 8]),
-            (&["gateway "], [Unauthenticated; 8]),
-            (&["gateway W"], [Unauthenticated; 8]),
-            (&["worker G"], [Unauthenticated; 8]),
-            (&["gateway G "], [Unauthenticated; 8]),
-            (&["gateway g"], [Unauthenticated; 8]),
-            (&["Gateway G"], [Unauthenticated; 8]),
-            (&["provision G"], [Unauthenticated; 8]),
-            (&["gateway G", "gateway G"], [Unauthenticated; 8]),
+            (&[], [Unauthenticated; 9]),
+            (&[""], [Unauthenticated; 9]),
+            (&["gateway"], [Unauthenticated; 9]),
+            (&["gateway "], [Unauthenticated; 9]),
+            (&["gateway W"], [Unauthenticated; 9]),
+            (&["worker G"], [Unauthenticated; 9]),
+            (&["gateway G "], [Unauthenticated; 9]),
+            (&["gateway g"], [Unauthenticated; 9]),
+            (&["Gateway G"], [Unauthenticated; 9]),
+            (&["provision G"], [Unauthenticated; 9]),
+            (&["gateway G", "gateway G"], [Unauthenticated; 9]),
         ];
         for (credentials, expected) in rows {
             for (method, expected) in methods.iter().zip(expected) {

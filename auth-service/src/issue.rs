@@ -24,7 +24,7 @@ impl AuthService {
         let grant = self.granted(&request, &workspace)?;
         let holder = self.holder(&grant, &workspace).await?;
         holder.rights.permits(Action::RunScript(&path))?;
-        let sandbox = self.sandbox_of(&workspace).await?;
+        let said = self.said_by(&workspace).await?;
         let now = now_ms();
         // seconds, rounded up: a token never ends before its job
         let expires_at_s = (now + life_ms + 999) / 1000;
@@ -37,7 +37,12 @@ impl AuthService {
             ..Claims::new(&grant.email, now / 1000, expires_at_s)
         };
         let token = job_token::make(&self.signer, &claims).map_err(invalid)?;
-        Ok(IssueJobTokenReply { token, expires_at_ms: expires_at_s * 1000, sandbox })
+        Ok(IssueJobTokenReply {
+            token,
+            expires_at_ms: expires_at_s * 1000,
+            sandbox: said.sandbox,
+            retention_s: said.retention_s,
+        })
     }
 
     fn granted(&self, request: &IssueJobTokenRequest, workspace: &WorkspaceId) -> Result<Grant, Refusal> {

@@ -15,6 +15,7 @@ pub(crate) enum Method {
     ListTokens,
     RevokeToken,
     EditSandbox,
+    EditRetention,
     IssueJobToken,
 }
 
@@ -27,7 +28,8 @@ impl Role {
                 | Method::CreateToken
                 | Method::ListTokens
                 | Method::RevokeToken
-                | Method::EditSandbox,
+                | Method::EditSandbox
+                | Method::EditRetention,
             )
             | (Self::Worker, Method::IssueJobToken) => true,
             (Self::Gateway, Method::IssueJobToken)
@@ -37,7 +39,8 @@ impl Role {
                 | Method::CreateToken
                 | Method::ListTokens
                 | Method::RevokeToken
-                | Method::EditSandbox,
+                | Method::EditSandbox
+                | Method::EditRetention,
             ) => false,
         }
     }
@@ -52,6 +55,7 @@ impl Method {
             "ListTokens" => Some(Self::ListTokens),
             "RevokeToken" => Some(Self::RevokeToken),
             "EditSandbox" => Some(Self::EditSandbox),
+            "EditRetention" => Some(Self::EditRetention),
             "IssueJobToken" => Some(Self::IssueJobToken),
             _ => None,
         }

@@ -48,7 +48,8 @@ pub async fn run_on(listener: TcpListener, config: Config, process: Process) -> 
     process.spawn("catalog-ready", until_ready(catalog.clone(), latch, process.clone()));
     let (last_used, writer) = last_used::channel();
     process.spawn("last-used", writer.run(catalog.clone()));
-    let service = AuthServer::new(AuthService { catalog, signer, last_used })
+    let retention = config.retention.clone();
+    let service = AuthServer::new(AuthService { catalog, signer, last_used, retention })
         .max_decoding_message_size(MAX_REQUEST_BYTES);
     tracing::info!(listen = %address, "serving grpc");
     let draining = process.shutdown.clone();

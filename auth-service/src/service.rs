@@ -1,13 +1,15 @@
 //! The gRPC service: each method is a line here and a function elsewhere.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use catalog::Catalog;
 use proto::auth::auth_server::Auth;
 use proto::auth::{
-    CreateTokenReply, CreateTokenRequest, EditSandboxReply, EditSandboxRequest, IdentifyReply,
-    IdentifyRequest, IssueJobTokenReply, IssueJobTokenRequest, ListTokensReply, ListTokensRequest,
-    RevokeTokenReply, RevokeTokenRequest,
+    CreateTokenReply, CreateTokenRequest, EditRetentionReply, EditRetentionRequest, EditSandboxReply,
+    EditSandboxRequest, IdentifyReply, IdentifyRequest, IssueJobTokenReply, IssueJobTokenRequest,
+    ListTokensReply, ListTokensRequest, RevokeTokenReply, RevokeTokenRequest,
 };
 use tonic::{Request, Response, Status};
 
@@ -20,6 +22,7 @@ pub(crate) struct AuthService {
     pub(crate) catalog: Catalog,
     pub(crate) signer: Arc<Signer>,
     pub(crate) last_used: LastUsed,
+    pub(crate) retention: RangeInclusive<Duration>,
 }
 
 #[tonic::async_trait]
@@ -62,6 +65,14 @@ impl Auth for AuthService {
     ) -> Result<Response<EditSandboxReply>, Status> {
         self.edit_sandbox_for(request.into_inner()).await?;
         Ok(Response::new(EditSandboxReply {}))
+    }
+
+    async fn edit_retention(
+        &self,
+        request: Request<EditRetentionRequest>,
+    ) -> Result<Response<EditRetentionReply>, Status> {
+        self.edit_retention_for(request.into_inner()).await?;
+        Ok(Response::new(EditRetentionReply {}))
     }
 
     async fn issue_job_token(

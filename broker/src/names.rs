@@ -10,6 +10,8 @@ pub const CATALOG_PREFIX: &str = "$KV.CATALOG.";
 pub const BLOBS_BUCKET: &str = "BLOBS";
 /// The object store of arguments too large for an envelope.
 pub const ARGS_BUCKET: &str = "ARGS";
+/// The stream under [`ARGS_BUCKET`].
+pub const ARGS_STREAM: &str = "OBJ_ARGS";
 
 /// The one shard of today; the token is in every subject from the start.
 pub const SHARD: &str = "0";
@@ -139,6 +141,16 @@ pub fn dead(workspace: &str, job: &str) -> String {
 /// Every dead letter of a workspace.
 pub fn dead_of(workspace: &str) -> String {
     format!("dead.{workspace}.*")
+}
+
+/// A piece of an object of [`ARGS_BUCKET`], in the form of NATS' object stores.
+pub fn args_chunk(nuid: &str) -> String {
+    format!("$O.{ARGS_BUCKET}.C.{nuid}")
+}
+
+/// What is said of an object of [`ARGS_BUCKET`]; its name as base64.
+pub fn args_meta(name: &str) -> String {
+    format!("$O.{ARGS_BUCKET}.M.{name}")
 }
 
 /// The tokens of workspace and job in a job's subject; none if it is no such subject.

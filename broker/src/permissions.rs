@@ -100,6 +100,8 @@ fn gateway() -> ServiceUser {
     publish.extend(write_objects("BLOBS"));
     publish.extend(read_objects("ARGS"));
     publish.extend(write_objects("ARGS"));
+    // the collector's walk: many of a stream at once
+    publish.push("$JS.API.DIRECT.GET.OBJ_ARGS".to_owned());
     publish.extend(owned(&[
         "job.0.>",
         "$JS.API.DIRECT.GET.JOBS_0",

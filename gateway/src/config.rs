@@ -4,12 +4,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::HeaderName;
+use job_queue::Retention;
 use job_queue::{Bounds, Share};
 use lifecycle::{FromValues, Secret, Values};
 use proto::Language;
 
 /// More often would be a load of its own.
 const SWEEP_LEAST: Duration = Duration::from_millis(100);
+
+/// Less than it takes to publish a job would take its arguments away under it.
+const ARGS_GRACE_LEAST: Duration = Duration::from_secs(2);
 
 /// What a gateway needs to know.
 #[derive(Clone, Debug)]
@@ -38,8 +42,8 @@ pub struct Config {
     pub wait_max: Duration,
     /// Callers that may wait at once.
     pub max_waiters: usize,
-    /// How long runs are kept after their end.
-    pub retention: Duration,
+    /// How long runs are kept after their end where their workspace does not say, and the longest that one may.
+    pub retention: Retention,
     /// Headers, beside `Idempotency-Key` and `webhook-id`, in which senders name a delivery, in the order in which they
     /// count.
     pub idempotency_headers: Vec<HeaderName>,
@@ -50,11 +54,13 @@ pub struct Config {
     pub sweep_every: Duration,
     /// Where new jobs are refused.
     pub bounds: Bounds,
+    /// How old large arguments are at least that are removed because nothing knows their job.
+    pub args_grace: Duration,
 }
 
 impl FromValues for Config {
     fn from_values(v: &mut Values) -> Self {
-        let mut config = Self {
+        let config = Self {
             listen: v.or("listen", "127.0.0.1:8000", "address of the HTTP API"),
             nats_url: v.or("nats-url", "nats://127.0.0.1:4222", "NATS servers, separated by commas"),
             nats_password: v.secret("nats-password", "password of the NATS user `gateway`"),
@@ -75,7 +81,14 @@ impl FromValues for Config {
             ),
             wait_max: v.duration("wait-max", "10m", "longest wait a caller may ask for"),
             max_waiters: v.or("max-waiters", "10000", "callers that may wait at once"),
-            retention: v.duration("retention", "168h", "how long runs are kept after their end"),
+            retention: Retention {
+                default: v.duration("retention", "168h", "how long runs are kept after their end"),
+                longest: v.duration(
+                    "retention-max",
+                    "720h",
+                    "longest time that a workspace may keep its runs",
+                ),
+            },
             idempotency_headers: v.list(
                 "idempotency-headers",
                 "",
@@ -92,11 +105,20 @@ impl FromValues for Config {
                 "how often the rows of queued jobs are put right, by one of all gateways",
             ),
             bounds: bounds(v),
+            args_grace: v.duration(
+                "args-grace",
+                "10m",
+                "how old large arguments are at least that are removed because nothing knows their job",
+            ),
         };
-        config.idempotency_memory = config.idempotency_memory.min(config.retention);
+        v.check(
+            config.retention.default <= config.retention.longest,
+            "retention is longer than retention-max",
+        );
         v.check(config.wait_default <= config.wait_max, "wait-default is longer than wait-max");
         v.check(config.sweep_every >= SWEEP_LEAST, "sweep-every is less than 100ms");
         v.check(config.bounds.timers_bytes > 0, "timers-limit is 0: no job could be put aside");
+        v.check(config.args_grace >= ARGS_GRACE_LEAST, "args-grace is less than 2s");
         v.check(
             config.body_limit <= 64 * 1024 * 1024,
             "body-limit is over 64MiB, the most a queue can carry",

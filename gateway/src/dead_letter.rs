@@ -2,7 +2,7 @@
 
 use broker::names;
 use chrono::{DateTime, Utc};
-use job_queue::{CancelRequest, DeathReason, Job, KeptLetter, PublishError, now_us};
+use job_queue::{ArgsError, CancelRequest, DeathReason, Job, KeptLetter, PublishError, now_us};
 use proto::{JobId, ScriptPath, WorkspaceId};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -12,6 +12,7 @@ use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
 use crate::job_id::derived;
 use crate::present::timestamp;
+use crate::retention;
 use crate::trigger;
 
 /// A letter as callers see it.
@@ -100,6 +101,8 @@ pub(crate) async fn replay(app: &App, workspace: &WorkspaceId, kept: &KeptLetter
                 created_us: now_us(),
                 scheduled_us: None,
                 retries: 0,
+                retention: Some(retention::retention(app, workspace).await),
+                keyed_until_us: None,
                 ..job
             };
             (job.id, republish(app, job).await?)
@@ -124,21 +127,29 @@ pub(crate) async fn discard(app: &App, caller: &Caller, kept: &KeptLetter) -> Ap
     if let (DeathReason::Unreadable, Some(job)) = (kept.letter.reason, job) {
         let reason = "its dead letter was discarded".to_owned();
         let request = CancelRequest { by: caller.rights.username.clone(), reason };
-        app.records.cancel(&caller.workspace, kept.id, &request, Some(&job)).await?;
+        let said = Some(retention::retention(app, &caller.workspace).await);
+        app.records.cancel(&caller.workspace, kept.id, &request, Some(&job), said).await?;
         let told = app.afters.tell(&job, Instant::now() + trigger::PUBLISH).await;
         told.map_err(|error| ApiError::unavailable("the job queue", &error))?;
     }
     Ok(app.dead_letters.discard(kept).await?)
 }
 
-/// Under another id: the record of the old one is terminal, and it would never run.
-async fn republish(app: &App, job: Job) -> ApiResult<Result<(), PublishError>> {
-    let kept = app.args.has(&job.args).await;
-    if !kept.map_err(|error| ApiError::unavailable("the argument store", &error))? {
-        let message = "its arguments, which were too large for its message, are not kept any more".to_owned();
-        return Ok(Err(PublishError::Refused(message)));
-    }
-    let published = app.publisher.republish(&job, Instant::now() + trigger::PUBLISH).await;
+/// Under another id: the record of the old one is terminal, and it would never run. Large arguments are kept anew, as they
+/// go with the job that they are named after.
+async fn republish(app: &App, mut job: Job) -> ApiResult<Result<(), PublishError>> {
+    let args = match app.args.load(&job.args).await {
+        Ok(args) => args,
+        Err(ArgsError::Lost { .. }) => {
+            let message =
+                "its arguments, which were too large for its message, are not kept any more".to_owned();
+            return Ok(Err(PublishError::Refused(message)));
+        }
+        Err(error @ ArgsError::Unavailable(_)) => {
+            return Err(ApiError::unavailable("the argument store", &error));
+        }
+    };
+    let published = app.publisher.publish(&mut job, args, Instant::now() + trigger::PUBLISH).await;
     if published.is_ok() {
         app.queued_rows.note(job);
     }

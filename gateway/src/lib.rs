@@ -15,6 +15,7 @@ mod middleware;
 mod openapi;
 mod present;
 mod request;
+mod retention;
 mod router;
 mod routes;
 mod schedule;

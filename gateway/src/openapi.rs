@@ -26,7 +26,7 @@ use crate::routes::{
         schedules::set_default_handler, schedules::preview,
         tokens::create, tokens::list, tokens::delete,
         users::whoami, users::whoami_here,
-        workspaces::exists, workspaces::settings, workspaces::edit_sandbox, instance::version, instance::openapi,
+        workspaces::exists, workspaces::settings, workspaces::edit_sandbox, workspaces::edit_retention, instance::version, instance::openapi,
     )
 )]
 struct Document;

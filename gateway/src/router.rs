@@ -73,6 +73,7 @@ fn definitions() -> Router<App> {
         .route("/users/whoami", get(users::whoami_here))
         .route("/workspaces/get_settings", get(workspaces::settings))
         .route("/workspaces/edit_sandbox", post(workspaces::edit_sandbox))
+        .route("/workspaces/edit_retention", post(workspaces::edit_retention))
 }
 
 fn scheduling() -> Router<App> {

@@ -11,8 +11,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use job_queue::{
-    Afters, ArgsStore, Completions, Control, DeadLetters, Events, Finder, Mover, Pressure, Publisher,
-    QueuedRows, Records, RedisConfig, Sweeper, Ticks,
+    Afters, ArgsStore, Collector, Completions, Control, DeadLetters, Events, Finder, Mover, Pressure,
+    Publisher, QueuedRows, Records, RedisConfig, Sweeper, Ticks,
 };
 use lifecycle::Process;
 use proto::InstanceId;
@@ -80,6 +80,8 @@ async fn assemble(config: Config, housekeeping: &Housekeeping<'_>) -> anyhow::Re
     housekeeping.spawn("listing rows", rows_writer);
     let sweeper = Sweeper::new(broker.clone(), records.clone());
     housekeeping.spawn("sweeper", crate::sweep::keep(sweeper, catalog.clone(), config.sweep_every));
+    let collector = Collector::new(broker.clone(), records.clone(), config.args_grace);
+    housekeeping.spawn("collector", crate::sweep::collect(collector, config.sweep_every));
     watch_dependencies(&broker, &catalog, housekeeping.process);
     let publisher = Publisher::new(broker.clone());
     let pressure = Pressure::new(&broker, &records, config.bounds);

@@ -18,6 +18,7 @@ use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
 use crate::job_id::Binding;
 use crate::request::RunParams;
+use crate::retention;
 
 use self::claim::{Claim, claim, release};
 pub(crate) use self::waiting::Waiting;
@@ -186,6 +187,12 @@ async fn publish(
     let keyed = order.reservation.is_some();
     let again = if keyed { Again::Key } else { Again::JobId };
     let mut job = job(app, caller, order.runnable, id, params, waiter.is_some());
+    job.retention = Some(retention::retention(app, &caller.workspace).await);
+    if keyed {
+        let memory = retention::key_memory(app, &caller.workspace).await;
+        job.keyed_until_us =
+            i64::try_from(memory.as_micros()).ok().and_then(|memory| now_us().checked_add(memory));
+    }
     match app.publisher.publish(&mut job, order.args, deadline).await {
         Ok(()) => {
             app.pressure.note(&job);
@@ -261,6 +268,8 @@ fn job(app: &App, caller: &Caller, runnable: Runnable, id: JobId, params: &RunPa
         retry: params.retry.clone(),
         retries: 0,
         schedule: None,
+        retention: None,
+        keyed_until_us: None,
         parent: params.parent_job,
         root: params.root_job,
     }

@@ -8,6 +8,7 @@
 //! - [`Pressure`] says whether new jobs may come in;
 //! - [`Completions`], [`Events`] and [`Control`] are the subjects that wake waiters and workers.
 
+mod collect;
 mod model;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
@@ -17,6 +18,7 @@ mod stream;
 mod subjects;
 mod sweep;
 
+pub use collect::{Collected, Collector};
 pub use model::{
     Args, CallerInfo, CancelRequest, End, Grant, InvalidEnvelope, Job, JobState, Outcome, Record, Trace,
     canceled_result, error_result, now_us,
@@ -26,7 +28,8 @@ pub use store::{
     CancelAnswer, CountAnswer, CountRequest, Counted, CountedEnd, EndAnswer, EndRequest, Filter, LogChunk,
     LogSlice, Memory, NextTry, Order, Page, PageCursor, Passed, PastAttempt, Presence, QueueCursor,
     QueueFilter, QueuePage, QueuePart, QueueQuery, QueuedRows, Records, RedisConfig, Renewal, Reservation,
-    Reserved, RetryAnswer, RetryRequest, StartAnswer, StartRequest, StoreError, Term, TermField, WorkerRow,
+    Reserved, Retention, RetryAnswer, RetryRequest, StartAnswer, StartRequest, StoreError, Term, TermField,
+    WorkerRow,
 };
 pub use stream::{
     After, Afters, ArgsError, ArgsStore, Consumer, Consumers, DeadLetter, DeadLetters, DeadPage, DeathReason,

@@ -3,6 +3,8 @@
 
 mod record;
 
+use std::time::Duration;
+
 use broker::names;
 use bytes::Bytes;
 use prost::Message;
@@ -49,6 +51,10 @@ pub struct Job {
     pub retries: u32,
     /// The schedule it is a tick of.
     pub schedule: Option<ScriptPath>,
+    /// How long its workspace kept records when it was triggered.
+    pub retention: Option<Duration>,
+    /// Unix microseconds until which an idempotency key may stand for it.
+    pub keyed_until_us: Option<i64>,
     /// The job that called it.
     pub parent: Option<JobId>,
     /// The root of the tree it belongs to.
@@ -191,6 +197,8 @@ impl Job {
             retry: self.retry.as_ref().map(retry_json).unwrap_or_default(),
             retries: self.retries,
             schedule_path: self.schedule.as_ref().map(ToString::to_string).unwrap_or_default(),
+            retention_s: self.retention.map_or(0, |retention| retention.as_secs().max(1)),
+            keyed_until_us: self.keyed_until_us.unwrap_or_default(),
             parent_job: self.parent.map(|id| id.to_string()).unwrap_or_default(),
             root_job: self.root.map(|id| id.to_string()).unwrap_or_default(),
         }
@@ -240,6 +248,8 @@ impl Job {
             retry: retry(&wire.retry)?,
             retries: wire.retries,
             schedule: optional("schedule_path", &wire.schedule_path)?,
+            retention: Some(wire.retention_s).filter(|s| *s != 0).map(Duration::from_secs),
+            keyed_until_us: Some(wire.keyed_until_us).filter(|at| *at != 0),
             parent: optional("parent_job", &wire.parent_job)?,
             root: optional("root_job", &wire.root_job)?,
         })
@@ -310,6 +320,8 @@ mod tests {
             retry: RetryPolicy::parse(r#"{"constant":{"attempts":1,"seconds":2}}"#).unwrap(),
             retries: 3,
             schedule: Some("f/demo/nightly".parse().unwrap()),
+            retention: Some(Duration::from_hours(1)),
+            keyed_until_us: Some(now_us() + 2),
             parent: None,
             root: Some(JobId::random()),
         }

@@ -13,12 +13,11 @@ mod queue;
 mod queued;
 mod read;
 mod reservation;
+mod retention;
 mod rows;
 mod sweep;
 mod tally;
 mod write;
-
-use std::time::Duration;
 
 use redis::{FromRedisValue, Script, ScriptInvocation};
 
@@ -31,9 +30,12 @@ pub use presence::{Presence, WorkerRow};
 pub use queue::{QueueCursor, QueueFilter, QueuePage, QueuePart, QueueQuery, Term, TermField};
 pub use queued::QueuedRows;
 pub use reservation::{Reservation, Reserved};
+pub use retention::Retention;
 pub use rows::{Order, PageCursor};
 pub use tally::{CountAnswer, CountRequest, Counted, CountedEnd};
 pub use write::{CancelAnswer, EndAnswer, EndRequest, Renewal, StartAnswer, StartRequest};
+
+pub(crate) use sweep::{SweptRow, Turn, Walk};
 
 use connection::Connection;
 
@@ -42,7 +44,7 @@ use connection::Connection;
 pub struct Records {
     connection: Connection,
     scripts: std::sync::Arc<Scripts>,
-    retention: Duration,
+    retention: Retention,
 }
 
 struct Scripts {
@@ -53,6 +55,8 @@ struct Scripts {
     end: Script,
     cancel: Script,
     queued: Script,
+    drop: Script,
+    expire_rows: Script,
     page: Script,
     reserve: Script,
     release: Script,
@@ -61,9 +65,10 @@ struct Scripts {
 
 impl Scripts {
     fn new() -> Self {
+        let expiring = |body: &str| format!("{}\n{body}", include_str!("lua/expire.lua"));
         let with_common = |body: &str| Script::new(&format!("{}\n{body}", include_str!("lua/common.lua")));
         Self {
-            start: with_common(include_str!("lua/start.lua")),
+            start: with_common(&expiring(include_str!("lua/start.lua"))),
             undo_start: with_common(include_str!("lua/undo_start.lua")),
             log: with_common(include_str!("lua/log.lua")),
             retry: with_common(include_str!("lua/retry.lua")),
@@ -73,6 +78,8 @@ impl Scripts {
             end: with_common(&crate::planted::end_script(include_str!("lua/end.lua"))),
             cancel: with_common(include_str!("lua/cancel.lua")),
             queued: with_common(include_str!("lua/queued.lua")),
+            drop: with_common(include_str!("lua/drop.lua")),
+            expire_rows: Script::new(&expiring(include_str!("lua/expire_rows.lua"))),
             page: Script::new(include_str!("lua/page.lua")),
             reserve: Script::new(include_str!("lua/reserve.lua")),
             release: Script::new(include_str!("lua/release.lua")),

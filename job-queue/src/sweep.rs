@@ -5,18 +5,26 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use broker::Broker;
+use futures::{StreamExt, TryStreamExt, stream};
 use proto::WorkspaceId;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::model::{Job, JobState, now_us};
-use crate::store::{PageCursor, Records, StoreError};
+use crate::store::{PageCursor, Records, StoreError, SweptRow, Turn, Walk};
 use crate::stream::{Finder, StreamError, Waiting, backlog};
 
 /// Jobs read at once, and how often in a round.
 const BATCH: usize = 500;
 const BATCHES: usize = 20;
-/// Rows of a workspace that are looked after in a round.
-const ROWS: usize = 100;
+/// Rows of a workspace that are looked after at once, and how often in a round.
+const ROWS: usize = 200;
+const PARTS: usize = 10;
+/// Jobs that are looked for at once.
+const AT_ONCE: usize = 16;
+/// Rows of a workspace whose records have expired that are removed at once, and how often in a round.
+const EXPIRED: usize = 500;
+const TIMES: usize = 20;
 /// A round stops when it has taken so long; the next goes on.
 const ROUND: Duration = Duration::from_secs(10);
 /// The row of a younger job may still be on its way.
@@ -31,6 +39,8 @@ pub struct Swept {
     pub restored: u64,
     /// Rows without a job, which are gone now.
     pub dropped: u64,
+    /// Rows of ended jobs that were looked at because their record's time is over.
+    pub expired: u64,
 }
 
 /// A round of a sweep could not be finished; the next goes on.
@@ -68,7 +78,7 @@ impl Sweeper {
         workspaces: &[WorkspaceId],
         within: Duration,
     ) -> Result<Option<Swept>, SweepError> {
-        if !self.records.may_sweep(within).await? {
+        if !self.records.may_sweep(Turn::Rows, within).await? {
             return Ok(None);
         }
         let end = Instant::now() + ROUND.min(within);
@@ -77,17 +87,19 @@ impl Sweeper {
             swept.restored += self.restore(stream, end).await?;
         }
         self.places.retain(|workspace, _| workspaces.contains(workspace));
-        for workspace in workspaces {
-            if Instant::now() < end {
-                swept.dropped += self.look_after(workspace).await?;
-            }
+        // whoever has much to be looked after does not keep the others from it for ever
+        let first = usize::from_ne_bytes(*Uuid::new_v4().as_bytes().first_chunk().unwrap_or(&[0; 8]));
+        let (before, from) = workspaces.split_at(first.checked_rem(workspaces.len()).unwrap_or(0));
+        for workspace in from.iter().chain(before) {
+            swept.expired += self.expire(workspace, end).await?;
+            swept.dropped += self.look_after(workspace, end).await?;
         }
         Ok(Some(swept))
     }
 
     /// Walks on along a stream, and begins anew behind its end.
     async fn restore(&self, stream: Waiting, end: Instant) -> Result<u64, SweepError> {
-        let mut behind = self.records.swept(stream).await?;
+        let mut behind = self.records.swept(Walk::Jobs(stream)).await?;
         let mut restored = 0;
         for _ in 0..BATCHES {
             let page = backlog(&self.broker, stream, behind, BATCH).await?;
@@ -95,7 +107,7 @@ impl Sweeper {
             let settled = now_us() - SETTLED_US;
             let jobs: Vec<Job> = page.jobs.into_iter().filter(|job| job.created_us <= settled).collect();
             restored += self.records.restore(&jobs).await?.unsigned_abs();
-            self.records.note_swept(stream, behind).await?;
+            self.records.note_swept(Walk::Jobs(stream), behind).await?;
             if behind == 0 || Instant::now() >= end {
                 break;
             }
@@ -103,25 +115,56 @@ impl Sweeper {
         Ok(restored)
     }
 
-    /// Looks after the next rows of a workspace.
-    async fn look_after(&mut self, workspace: &WorkspaceId) -> Result<u64, SweepError> {
-        let place = self.places.remove(workspace);
-        let rows = self.records.queue_rows(workspace, place, ROWS).await?;
-        let late = now_us() - LATE_US;
-        let mut dropped = 0;
-        for row in rows.iter().take_while(|row| row.at.score_us <= late) {
-            let waits = match row.state {
-                Some(JobState::Ended(_)) => false,
-                _ => self.finder.holds(workspace, row.at.id).await?,
-            };
-            if !waits {
-                self.records.drop_queued(workspace, row.at.id).await?;
-                dropped += 1;
+    /// Removes rows of listings whose records have expired: in a workspace where nothing starts, nobody else does.
+    async fn expire(&self, workspace: &WorkspaceId, end: Instant) -> Result<u64, SweepError> {
+        let mut expired = 0;
+        for _ in 0..TIMES {
+            let found = self.records.expire_rows(workspace, EXPIRED).await?;
+            expired += found as u64;
+            if found < EXPIRED || Instant::now() >= end {
+                break;
             }
         }
-        if let Some(last) = rows.last().filter(|last| rows.len() == ROWS && last.at.score_us <= late) {
-            self.places.insert(workspace.clone(), last.at);
+        Ok(expired)
+    }
+
+    /// Looks after the next rows of a workspace's queue.
+    async fn look_after(&mut self, workspace: &WorkspaceId, end: Instant) -> Result<u64, SweepError> {
+        let mut dropped = 0;
+        for _ in 0..PARTS {
+            if Instant::now() >= end {
+                break;
+            }
+            let place = self.places.remove(workspace);
+            let mut rows = self.records.queue_rows(workspace, place, ROWS).await?;
+            let (found, late) = (rows.len(), now_us() - LATE_US);
+            rows.retain(|row| row.at.score_us <= late);
+            let more = rows.last().filter(|_| rows.len() == found && found == ROWS).map(|row| row.at);
+            let lost = self.lost(workspace, rows).await?;
+            self.records.drop_queued(workspace, &lost).await?;
+            dropped += lost.len() as u64;
+            let Some(last) = more else { break };
+            self.places.insert(workspace.clone(), last);
         }
         Ok(dropped)
+    }
+
+    /// Those of the rows whose job does not wait.
+    async fn lost(&self, workspace: &WorkspaceId, rows: Vec<SweptRow>) -> Result<Vec<SweptRow>, SweepError> {
+        let looks = stream::iter(rows).map(|row| self.unless_waiting(workspace, row));
+        let lost: Vec<Option<SweptRow>> = looks.buffered(AT_ONCE).try_collect().await?;
+        Ok(lost.into_iter().flatten().collect())
+    }
+
+    async fn unless_waiting(
+        &self,
+        workspace: &WorkspaceId,
+        row: SweptRow,
+    ) -> Result<Option<SweptRow>, SweepError> {
+        let waits = match row.known {
+            Some((JobState::Ended(_), _)) => false,
+            _ => self.finder.holds(workspace, row.at.id).await?,
+        };
+        Ok((!waits).then_some(row))
     }
 }

@@ -127,6 +127,11 @@ impl Start {
         self.setting(GATEWAY, key, value)
     }
 
+    /// A key of each auth-service's configuration.
+    pub fn auth_setting(self, key: &'static str, value: impl ToString) -> Self {
+        self.setting(AUTH_SERVICE, key, value)
+    }
+
     /// A key of each worker's configuration.
     pub fn worker_setting(self, key: &'static str, value: impl ToString) -> Self {
         self.setting(WORKER, key, value)

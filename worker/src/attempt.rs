@@ -43,6 +43,8 @@ struct Finished {
     leftovers: Option<Leftovers>,
     /// What follows its failure, and within which limits it ran.
     retry: Option<(RetryPolicy, Limits)>,
+    /// How long its workspace keeps it, where that is known.
+    retention: Option<Duration>,
 }
 
 /// An attempt that is over.
@@ -231,7 +233,7 @@ async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i6
 
 /// Runs the script. None when it was killed because the job is not ours any more.
 async fn run(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, fence: Fence, ready: Ready) -> Option<Ran> {
-    let Ready { script, files, token, limits, .. } = ready;
+    let Ready { script, files, token, limits, retention, .. } = ready;
     let platform = Platform {
         base_internal_url: &worker.config.base_internal_url,
         base_url: &worker.config.base_url,
@@ -252,7 +254,7 @@ async fn run(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, fence: Fence, rea
     };
     worker.health.well();
     let (mem_kib, leftovers) = (outcome.mem_peak_kib, Some(leftovers));
-    Some(Ran::Through(Finished { end, run_us, mem_kib, last_log: rest.take(), leftovers, retry }))
+    Some(Ran::Through(Finished { end, run_us, mem_kib, last_log: rest.take(), leftovers, retry, retention }))
 }
 
 /// The end, or why there is none although the job is still ours.
@@ -285,6 +287,7 @@ impl Finished {
             last_log: format!("{}\n", error.message),
             leftovers: None,
             retry: None,
+            retention: None,
         }
     }
 }
@@ -308,6 +311,7 @@ async fn record_end(
         run_us: finished.run_us,
         mem_kib: finished.mem_kib,
         last_log: &finished.last_log,
+        retention: finished.retention,
     };
     let answer = ask(keeper, "run store", || worker.records.end(&request)).await;
     match answer.map_err(|gave_up| unusable(job, &gave_up)).ok()? {

@@ -49,6 +49,8 @@ pub struct Config {
     pub timeout_max: Duration,
     /// How long runs are kept after their end.
     pub retention: Duration,
+    /// The longest that a workspace may have it.
+    pub retention_max: Duration,
     /// Where jobs' folders are made.
     pub work_dir: PathBuf,
     /// Where interpreters are looked for, and the `PATH` of scripts.
@@ -98,7 +100,12 @@ impl FromValues for Config {
                 "how long a script may run when it does not say",
             ),
             timeout_max: v.duration("timeout-max", "24h", "the longest a script may ask for"),
-            retention: v.duration("retention", "168h", "how long runs are kept after their end"),
+            retention: v.duration("retention", "168h", "how long runs are kept that no gateway says it of"),
+            retention_max: v.duration(
+                "retention-max",
+                "720h",
+                "longest time that a workspace may keep its runs",
+            ),
             work_dir: v.or(
                 "work-dir",
                 "/var/tmp/hookmill-worker",

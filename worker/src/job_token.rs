@@ -28,6 +28,8 @@ pub(crate) struct Issued {
     pub(crate) token: String,
     /// What the job's workspace asks of its scripts' sandboxes at this moment.
     pub(crate) sandbox: WorkspaceSandbox,
+    /// How long it keeps ended runs, where it says so.
+    pub(crate) retention: Option<Duration>,
 }
 
 impl TryFrom<IssueJobTokenReply> for Issued {
@@ -42,7 +44,8 @@ impl TryFrom<IssueJobTokenReply> for Issued {
         let unknown =
             |error| format!("what its workspace asks of its sandbox is not understood here: {error}");
         let sandbox = sandbox.map_err(|error| tonic::Status::failed_precondition(unknown(error)))?;
-        Ok(Self { token: reply.token, sandbox })
+        let retention = Some(reply.retention_s).filter(|s| *s != 0).map(Duration::from_secs);
+        Ok(Self { token: reply.token, sandbox, retention })
     }
 }
 

@@ -9,7 +9,7 @@ use catalog::Catalog;
 use futures::StreamExt;
 use job_queue::{
     Afters, ArgsStore, Control, DeadLetters, Delivery, Events, Presence, Publisher, Puller, PullerConfig,
-    Records, RedisConfig, Slots, StoreError, WorkerRow,
+    Records, RedisConfig, Retention, Slots, StoreError, WorkerRow,
 };
 use lifecycle::supervisor::Host;
 use lifecycle::{Latch, Process};
@@ -105,7 +105,8 @@ async fn assemble(
     broker: &Broker,
     process: &Process,
 ) -> anyhow::Result<Worker> {
-    let redis = RedisConfig { url: config.redis_url.expose().clone(), retention: config.retention };
+    let retention = Retention { default: config.retention, longest: config.retention_max };
+    let redis = RedisConfig { url: config.redis_url.expose().clone(), retention };
     Ok(Worker {
         executor: executor(&config).await?,
         catalog: Catalog::open(broker.clone(), &[]),

@@ -8,6 +8,7 @@ mod first_start;
 mod jobs;
 #[path = "../../../catalog/tests/it/nats.rs"]
 mod nats;
+mod retention;
 mod tokens;
 mod trail;
 mod workspaces;

@@ -1,5 +1,7 @@
 //! An installation with one admin, and as many auth-services as a test wants.
 
+use std::time::Duration;
+
 use auth_service::{Config, FirstAdmin, SERVICE_METADATA, bootstrap, run_on};
 use base64::Engine;
 use catalog::{Account, Batch, Catalog, Expect, Key, Token, User, Workspace, kinds, now_ms};
@@ -7,8 +9,8 @@ use lifecycle::{Process, Secret};
 use proto::auth::auth_client::AuthClient;
 use proto::auth::credential::Kind;
 use proto::auth::{
-    CreateTokenRequest, Credential, EditSandboxRequest, IdentifyReply, IdentifyRequest, IssueJobTokenRequest,
-    ListTokensRequest, RevokeTokenRequest, SignedGrant, TokenInfo,
+    CreateTokenRequest, Credential, EditRetentionRequest, EditSandboxRequest, IdentifyReply, IdentifyRequest,
+    IssueJobTokenRequest, ListTokensRequest, RevokeTokenRequest, SignedGrant, TokenInfo,
 };
 use proto::{Bearer, TokenId, WorkspaceId};
 use ring::hmac;
@@ -93,6 +95,7 @@ impl World {
             archived,
             created_at_ms: 1,
             sandbox: None,
+            retention_s: None,
         };
         let mut batch = Batch::new();
         batch.put(workspace.key(), &workspace, Expect::Absent).unwrap();
@@ -149,6 +152,7 @@ pub(crate) fn config(nats: &Nats) -> Config {
         gateway_credential: credential(GATEWAY),
         worker_credential: credential(WORKER),
         signing_key: Secret::new(base64::engine::general_purpose::STANDARD.encode([7; 32])),
+        retention: Duration::from_secs(60)..=Duration::from_hours(48),
     }
 }
 
@@ -207,6 +211,23 @@ impl Service {
         let (workspace, sandbox) = (workspace.to_owned(), sandbox.to_owned());
         let request = EditSandboxRequest { caller: Some(caller), workspace, sandbox };
         self.client().edit_sandbox(as_service(GATEWAY, request)).await.map(drop)
+    }
+
+    pub(crate) async fn edit_retention(
+        &self,
+        caller: Credential,
+        workspace: &str,
+        retention_s: u64,
+    ) -> Result<(), Status> {
+        let request =
+            EditRetentionRequest { caller: Some(caller), workspace: workspace.to_owned(), retention_s };
+        self.client().edit_retention(as_service(GATEWAY, request)).await.map(drop)
+    }
+
+    /// How long a worker is told that `demo` keeps the job of this grant, in seconds.
+    pub(crate) async fn told_retention(&self, grant: &SignedGrant) -> u64 {
+        let request = as_service(WORKER, job(grant.clone()));
+        self.client().issue_job_token(request).await.unwrap().into_inner().retention_s
     }
 
     /// What a worker is told that `demo` asks of the sandbox of the job of this grant.

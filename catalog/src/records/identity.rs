@@ -1,5 +1,8 @@
 //! Who there is: workspaces, accounts, their users in workspaces, and tokens.
 
+use std::num::NonZeroU64;
+use std::time::Duration;
+
 use proto::{TokenId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +26,9 @@ pub struct Workspace {
     /// What it asks of the sandboxes of its scripts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<WorkspaceSandbox>,
+    /// How many seconds it keeps ended runs; none: as the installation's default says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_s: Option<NonZeroU64>,
 }
 
 /// An account of the instance.
@@ -112,6 +118,11 @@ pub struct Revoked {
 }
 
 impl Workspace {
+    /// How long it keeps ended runs, where it says so.
+    pub fn retention(&self) -> Option<Duration> {
+        self.retention_s.map(|seconds| Duration::from_secs(seconds.get()))
+    }
+
     /// Where it is stored.
     pub fn key(&self) -> Key {
         Self::key_of(&self.id)

@@ -16,6 +16,7 @@ fn workspace() -> Workspace {
         archived: false,
         created_at_ms: 7,
         sandbox: None,
+        retention_s: None,
     }
 }
 

@@ -13,6 +13,7 @@ fn workspace(id: &str, name: &str) -> Workspace {
         archived: false,
         created_at_ms: 1,
         sandbox: None,
+        retention_s: None,
     }
 }
 

@@ -87,6 +87,7 @@ async fn what_bounds_others_is_not_read_from_a_table_that_was_left_behind() {
         archived: false,
         created_at_ms: 1,
         sandbox,
+        retention_s: None,
     };
     let mut batch = Batch::new();
     batch.put(workspace.key(), &workspace, Expect::Absent).unwrap();

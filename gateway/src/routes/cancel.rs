@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
+use crate::retention;
 use crate::routes::Tail;
 use crate::trigger::PUBLISH;
 
@@ -73,8 +74,9 @@ async fn end(
     request: &CancelRequest,
     mut queued: Option<QueuedJob>,
 ) -> ApiResult<CancelAnswer> {
+    let said = Some(retention::retention(app, workspace).await);
     let ask = async |queued: &Option<QueuedJob>| {
-        app.records.cancel(workspace, id, request, queued.as_ref().map(|queued| &queued.job)).await
+        app.records.cancel(workspace, id, request, queued.as_ref().map(|queued| &queued.job), said).await
     };
     let mut answer = ask(&queued).await?;
     // it ran when we looked, and its start was taken back since: then its message is there

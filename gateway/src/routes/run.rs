@@ -4,10 +4,9 @@
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use job_queue::{ArgsStore, Waited, now_us};
+use job_queue::Waited;
 use proto::{ErrorCode, JobId, ScriptHash};
 use tokio::time::Instant;
 
@@ -193,26 +192,10 @@ async fn accept(
     let body = request::read(&parts.headers, body, app.config.body_limit).await?;
     let reservation = key.map(|key| key.reservation(&caller, &target, &params, &body));
     let args = request::build(&parts.headers, body, &params)?;
-    if !wait {
-        refuse_outliving(&args, &params)?;
-    }
     let order = Order { runnable, args, reservation, wait };
     let triggered = trigger(app, &caller, id, order, &params).await?;
     tracing::Span::current().record("job.id", tracing::field::display(triggered.id));
     Ok((caller, params, triggered))
-}
-
-/// Large arguments are not kept for as long as a job may be put aside.
-fn refuse_outliving(args: &Bytes, params: &RunParams) -> ApiResult<()> {
-    let Some((due_us, kept)) = params.scheduled_us.zip(ArgsStore::kept_for(args.len())) else {
-        return Ok(());
-    };
-    if u128::try_from(due_us - now_us()).is_ok_and(|ahead| ahead > kept.as_micros()) {
-        let (bytes, days) = (args.len(), kept.as_secs() / 86_400);
-        let message = format!("a job with arguments of {bytes} bytes is put aside for {days} days at most");
-        return Err(ApiError::bad_request(message));
-    }
-    Ok(())
 }
 
 /// A dependency was away before there was a job: the same id may be sent again.

@@ -5,7 +5,7 @@ use axum::extract::State;
 use bytes::Bytes;
 use catalog::{SandboxSettings, Workspace};
 use proto::WorkspaceId;
-use proto::auth::EditSandboxRequest;
+use proto::auth::{EditRetentionRequest, EditSandboxRequest};
 use proto::rights::Action;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -34,12 +34,13 @@ pub(crate) async fn exists(State(app): State<App>, _: Account, body: Bytes) -> A
 /// The workspace's settings, as far as this server has them.
 #[utoipa::path(get, path = "/api/w/{workspace}/workspaces/get_settings", tag = "workspaces",
     params(("workspace" = String, Path)),
-    responses((status = 200, description = "workspace_id, name, owner, sandbox", body = serde_json::Value)))]
+    responses((status = 200, description = "workspace_id, name, owner, sandbox, retention_period_secs", body = serde_json::Value)))]
 pub(crate) async fn settings(State(app): State<App>, caller: Caller) -> ApiResult<Json<Value>> {
     caller.may(Action::ReadWorkspace)?;
     let workspace = stored(&app, &caller.workspace).await?;
     Ok(Json(json!({
         "workspace_id": workspace.id, "name": workspace.name, "owner": workspace.owner, "sandbox": workspace.sandbox,
+        "retention_period_secs": workspace.retention_s,
     })))
 }
 
@@ -67,6 +68,45 @@ pub(crate) async fn edit_sandbox(State(app): State<App>, caller: Caller, body: B
         app.auth.client().call(request, async |client, request| client.edit_sandbox(request).await).await;
     edited.map_err(|status| api_error(&status))?;
     Ok(format!("edited the sandbox of workspace {}", caller.workspace))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EditRetention {
+    /// Null takes it back; leaving the key out is a mistake.
+    retention_period_secs: Value,
+}
+
+/// How long the workspace keeps its ended runs; holds for the jobs that end from now on.
+#[utoipa::path(post, path = "/api/w/{workspace}/workspaces/edit_retention", tag = "workspaces",
+    params(("workspace" = String, Path)),
+    request_body(content = serde_json::Value, description = "{\"retention_period_secs\": seconds or null}"),
+    responses((status = 200, description = "done", body = String, content_type = "text/plain"), (status = 400), (status = 403)))]
+pub(crate) async fn edit_retention(State(app): State<App>, caller: Caller, body: Bytes) -> ApiResult<String> {
+    caller.may(Action::WriteWorkspace)?;
+    let edit: EditRetention = serde_json::from_slice(&body)
+        .map_err(|error| ApiError::bad_request(format!("invalid settings: {error}")))?;
+    let request = EditRetentionRequest {
+        caller: Some(credential_of(&caller.token)?),
+        workspace: caller.workspace.to_string(),
+        retention_s: seconds(&edit.retention_period_secs)?,
+    };
+    let edited =
+        app.auth.client().call(request, async |client, request| client.edit_retention(request).await).await;
+    edited.map_err(|status| api_error(&status))?;
+    Ok(format!("edited the retention of workspace {}", caller.workspace))
+}
+
+/// 0: none.
+fn seconds(sent: &Value) -> ApiResult<u64> {
+    match sent {
+        Value::Null => Ok(0),
+        sent => sent.as_u64().filter(|seconds| *seconds > 0).ok_or_else(|| {
+            ApiError::bad_request(format!(
+                "retention_period_secs: {sent} is no whole number of seconds from 1 on"
+            ))
+        }),
+    }
 }
 
 /// Whether a script of this workspace may ask for this, by what is stored at this moment.

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{TickError, WITHIN};
 use crate::app::App;
 use crate::job_id::derived;
+use crate::retention::retention;
 
 /// Makes the job, once whoever does it: its id follows from schedule and tick.
 pub(super) async fn make(app: &App, schedule: &Schedule, tick: &Tick) -> Result<(), TickError> {
@@ -20,6 +21,7 @@ pub(super) async fn make(app: &App, schedule: &Schedule, tick: &Tick) -> Result<
         return Ok(());
     };
     let mut job = job(schedule, &head, tick);
+    job.retention = Some(retention(app, &schedule.workspace).await);
     let args = schedule.settings.args.as_ref().map_or("{}", |args| args.text());
     let args = Bytes::copy_from_slice(args.as_bytes());
     match app.publisher.publish(&mut job, args, Instant::now() + WITHIN).await {
@@ -87,6 +89,8 @@ pub(super) fn owned(schedule: &Schedule, head: &Head, id: JobId) -> Job {
         retry: None,
         retries: 0,
         schedule: None,
+        retention: None,
+        keyed_until_us: None,
         parent: None,
         root: None,
     }

@@ -10,6 +10,7 @@ use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
 use crate::idempotency;
 use crate::request::RunParams;
+use crate::retention;
 
 /// A key whose job was refused is free again, without anybody's waiting for it.
 pub(super) fn release(app: &App, caller: &Caller, reservation: Reservation, id: JobId) {
@@ -77,7 +78,7 @@ async fn made_by_key(app: &App, caller: &Caller, reservation: &Reservation) -> A
 }
 
 async fn claim_by_key(app: &App, caller: &Caller, id: JobId, reservation: &Reservation) -> ApiResult<Claim> {
-    let remembered = app.config.idempotency_memory;
+    let remembered = retention::key_memory(app, &caller.workspace).await;
     match app.records.reserve(&caller.workspace, reservation, id, remembered).await? {
         Reserved::First => Ok(Claim::Free(id)),
         Reserved::OtherRequest(first) => Err(idempotency::reused(first)),

@@ -1,5 +1,5 @@
 -- Shared by every script that changes a record. KEYS, in this order everywhere:
--- 1 record, 2 runs, 3 runs of the path, 4 running, 5 result, 6 log, 7 arguments, 8 queued, 9 attempts
+-- 1 record, 2 runs, 3 runs of the path, 4 running, 5 result, 6 log, 7 arguments, 8 queued, 9 attempts, 10 expiry
 local function terminal(state)
   return state == 'success' or state == 'failure' or state == 'canceled'
 end
@@ -12,15 +12,25 @@ local function append_log(at, text, units)
   return string.format('%d', at + tonumber(units))
 end
 
+-- Gives all keys of a job their expiry; its rows go with them.
+local function keep_for(id, now_us, retention_s)
+  for _, key in ipairs({KEYS[1], KEYS[5], KEYS[6], KEYS[7], KEYS[9]}) do redis.call('EXPIRE', key, retention_s) end
+  local path = string.sub(KEYS[3], #KEYS[2] + 2)
+  redis.call('ZADD', KEYS[10], string.format('%.0f', tonumber(now_us) + tonumber(retention_s) * 1000000), id .. ':' .. path)
+end
+
+-- A record that had been given up is one of a job again.
+local function keep()
+  if redis.call('PTTL', KEYS[1]) < 0 then return end
+  for _, key in ipairs({KEYS[1], KEYS[5], KEYS[6], KEYS[7], KEYS[9]}) do redis.call('PERSIST', key) end
+end
+
 -- Writes the one terminal record, with more of its fields if given, and gives all keys of the
 -- job their expiry.
 local function finish(id, state, result, ended_us, retention_s, ...)
   redis.call('HSET', KEYS[1], 'state', state, 'ended_us', ended_us, 'result_len', #result, ...)
-  redis.call('SET', KEYS[5], result, 'EX', retention_s)
-  redis.call('EXPIRE', KEYS[1], retention_s)
-  redis.call('EXPIRE', KEYS[6], retention_s)
-  redis.call('EXPIRE', KEYS[7], retention_s)
-  redis.call('EXPIRE', KEYS[9], retention_s)
+  redis.call('SET', KEYS[5], result)
+  keep_for(id, ended_us, retention_s)
   redis.call('ZREM', KEYS[4], id)
   redis.call('ZREM', KEYS[8], id)
 end
@@ -35,17 +45,8 @@ local function note_attempt(how, attempt, ended_us, run_us, log_to, result)
 end
 
 -- Makes a job a row of the listings. An index of a path that nobody trims goes by itself, one day.
-local function index(id, created_us, retention_s)
+local function index(id, created_us, longest_s)
   redis.call('ZADD', KEYS[2], created_us, id)
   redis.call('ZADD', KEYS[3], created_us, id)
-  redis.call('EXPIRE', KEYS[3], retention_s, 'NX')
-end
-
--- Removes the rows that are older by the retention, which is the workers' to say; done at a start, because
--- at an end a caller waits. A path's index goes when no job of it has started for so long.
-local function trim(now_us, retention_s)
-  local oldest = string.format('(%.0f', tonumber(now_us) - tonumber(retention_s) * 1000000)
-  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', oldest)
-  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', oldest)
-  redis.call('EXPIRE', KEYS[3], retention_s)
+  redis.call('EXPIRE', KEYS[3], longest_s, 'NX')
 end

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Retention;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ScriptInvocation};
 
@@ -11,7 +12,7 @@ pub struct RedisConfig {
     /// `redis://user:password@host:port/0`.
     pub url: String,
     /// How long records live after their end.
-    pub retention: Duration,
+    pub retention: Retention,
 }
 
 /// The store could not do it.

@@ -1,21 +1,28 @@
 //! Key names; `docs/redis-keys.md` is the table.
 
+use super::sweep::{Turn, Walk};
 use crate::stream::Waiting;
 use proto::{JobId, ScriptPath, WorkspaceId};
 
-/// Held by the gateway that sweeps.
-pub(super) const SWEEP_LOCK: &str = "hm:sweep:lock";
+/// Held by the gateway whose turn it is.
+pub(super) fn turn(turn: Turn) -> &'static str {
+    match turn {
+        Turn::Rows => "hm:sweep:lock",
+        Turn::Args => "hm:sweep:lock-args",
+    }
+}
 
-/// How far a stream was swept.
-pub(super) fn swept(stream: Waiting) -> &'static str {
-    match stream {
-        Waiting::Ready => "hm:sweep:at",
-        Waiting::Aside => "hm:sweep:aside",
+/// How far something was walked along.
+pub(super) fn swept(walk: Walk) -> &'static str {
+    match walk {
+        Walk::Jobs(Waiting::Ready) => "hm:sweep:at",
+        Walk::Jobs(Waiting::Aside) => "hm:sweep:aside",
+        Walk::Args => "hm:sweep:args",
     }
 }
 
 /// All keys of one job, in the order every record script takes them.
-pub(super) struct JobKeys([String; 9]);
+pub(super) struct JobKeys([String; 10]);
 
 impl JobKeys {
     pub(super) fn new(workspace: &WorkspaceId, path: Option<&ScriptPath>, id: JobId) -> Self {
@@ -30,6 +37,7 @@ impl JobKeys {
             args(workspace, id),
             queued(workspace),
             attempts(workspace, id),
+            expiry(workspace),
         ])
     }
 
@@ -76,6 +84,10 @@ pub(super) fn runs(workspace: &WorkspaceId) -> String {
 
 pub(super) fn runs_of(workspace: &WorkspaceId, path: &ScriptPath) -> String {
     of(workspace, &format!("runs:{}", path.token()))
+}
+
+pub(super) fn expiry(workspace: &WorkspaceId) -> String {
+    of(workspace, "expiry")
 }
 
 pub(super) fn running(workspace: &WorkspaceId) -> String {

@@ -81,7 +81,7 @@ impl Records {
     async fn write_row(&self, job: &Job, due_changed: &str) -> Result<i64, StoreError> {
         let mut script = JobKeys::new(&job.workspace, Some(&job.path), job.id).invoke(&self.scripts.queued);
         script.arg(job.id.to_string()).arg(job.encode_for_record()).arg(job.created_us);
-        script.arg(self.retention.as_secs()).arg(job.due_us()).arg(due_changed);
+        script.arg(self.retention.longest_s()).arg(job.due_us()).arg(due_changed);
         self.invoke(&script).await
     }
 }

@@ -1,43 +1,74 @@
-//! What a sweep of the queued rows keeps in the store, and does there.
+//! What sweeps keep in the store, and do there.
 
 use std::time::Duration;
 
-use proto::{JobId, WorkspaceId};
+use proto::{JobId, ScriptPath, WorkspaceId};
 
+use super::keys::{self, JobKeys};
 use super::rows::{Order, PageCursor, Rows};
-use super::{Records, StoreError, keys};
-use crate::model::{Job, JobState};
+use super::{Records, StoreError};
+use crate::model::{Job, JobState, now_us};
 use crate::stream::Waiting;
 
-/// A row of the queue, as a sweep looks at it.
+/// What one gateway at a time does.
 #[derive(Clone, Copy, Debug)]
+pub(crate) enum Turn {
+    /// Rows of listings.
+    Rows,
+    /// Large arguments.
+    Args,
+}
+
+/// What is walked along a part at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Walk {
+    /// A stream of jobs.
+    Jobs(Waiting),
+    /// The store of large arguments.
+    Args,
+}
+
+/// A row of the queue, as a sweep looks at it.
+#[derive(Clone, Debug)]
 pub(crate) struct SweptRow {
     pub(crate) at: PageCursor,
-    /// Where its record says that the job stands; none without a record.
-    pub(crate) state: Option<JobState>,
+    /// What its record says; none without a record.
+    pub(crate) known: Option<(JobState, ScriptPath)>,
 }
 
 impl Records {
-    /// Whether the caller is the one that sweeps for so long.
-    pub(crate) async fn may_sweep(&self, lasts: Duration) -> Result<bool, StoreError> {
+    /// Whether the caller is the one that does this for so long.
+    pub(crate) async fn may_sweep(&self, turn: Turn, lasts: Duration) -> Result<bool, StoreError> {
         let mut ask = redis::cmd("SET");
         let lasts_ms = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX).max(1);
-        ask.arg(keys::SWEEP_LOCK).arg(1).arg("NX").arg("PX").arg(lasts_ms);
+        ask.arg(keys::turn(turn)).arg(1).arg("NX").arg("PX").arg(lasts_ms);
         Ok(self.connection.query::<Option<String>>(&ask).await?.is_some())
     }
 
-    /// How far a stream was read.
-    pub(crate) async fn swept(&self, stream: Waiting) -> Result<u64, StoreError> {
+    /// How far a walk has come.
+    pub(crate) async fn swept(&self, walk: Walk) -> Result<u64, StoreError> {
         let mut ask = redis::cmd("GET");
-        ask.arg(keys::swept(stream));
+        ask.arg(keys::swept(walk));
         Ok(self.connection.query::<Option<u64>>(&ask).await?.unwrap_or(0))
     }
 
-    /// Remembers how far a stream was read.
-    pub(crate) async fn note_swept(&self, stream: Waiting, sequence: u64) -> Result<(), StoreError> {
+    /// Remembers how far a walk has come.
+    pub(crate) async fn note_swept(&self, walk: Walk, sequence: u64) -> Result<(), StoreError> {
         let mut ask = redis::cmd("SET");
-        ask.arg(keys::swept(stream)).arg(sequence);
+        ask.arg(keys::swept(walk)).arg(sequence);
         self.connection.query::<()>(&ask).await
+    }
+
+    /// Which of these jobs have a record, in their order.
+    pub(crate) async fn known(&self, jobs: &[(WorkspaceId, JobId)]) -> Result<Vec<bool>, StoreError> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut asks = redis::pipe();
+        for (workspace, id) in jobs {
+            asks.cmd("EXISTS").arg(keys::record(workspace, *id));
+        }
+        self.connection.pipeline(&asks).await
     }
 
     /// Writes the rows of jobs that have none; how many had no record.
@@ -56,13 +87,21 @@ impl Records {
         let (index, order) = (keys::queued(workspace), Order::OldestFirst);
         let mut rows = Rows { records: self, workspace, index, order, cursor, skip: 0 };
         let found = rows.next(most).await?.into_iter();
-        Ok(found.map(|(at, row)| SweptRow { at, state: row.map(|row| row.state) }).collect())
+        Ok(found.map(|(at, row)| SweptRow { at, known: row.map(|row| (row.state, row.job.path)) }).collect())
     }
 
-    /// Removes a row of the queue.
-    pub(crate) async fn drop_queued(&self, workspace: &WorkspaceId, id: JobId) -> Result<(), StoreError> {
-        let mut ask = redis::cmd("ZREM");
-        ask.arg(keys::queued(workspace)).arg(id.to_string());
-        self.connection.query::<i64>(&ask).await.map(drop)
+    /// Removes rows of the queue, and has the records expire that they leave behind.
+    pub(crate) async fn drop_queued(
+        &self,
+        workspace: &WorkspaceId,
+        rows: &[SweptRow],
+    ) -> Result<(), StoreError> {
+        let drops = rows.iter().map(|row| async move {
+            let path = row.known.as_ref().map(|(_, path)| path);
+            let mut script = JobKeys::new(workspace, path, row.at.id).invoke(&self.scripts.drop);
+            script.arg(row.at.id.to_string()).arg(now_us()).arg(self.kept_s(None, None));
+            self.invoke::<i64>(&script).await
+        });
+        futures::future::try_join_all(drops).await.map(drop)
     }
 }

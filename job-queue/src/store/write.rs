@@ -1,5 +1,7 @@
 //! The scripts that change a record: start, its undoing, end, cancel; and what a renewal reads.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use proto::{InstanceId, JobId, WorkspaceId};
 
@@ -63,6 +65,8 @@ pub struct EndRequest<'a> {
     pub mem_kib: u64,
     /// Log text not yet appended.
     pub last_log: &'a str,
+    /// How long its workspace keeps records at this moment; none: it is not known.
+    pub retention: Option<Duration>,
 }
 
 /// What came of an end.
@@ -112,8 +116,8 @@ impl Records {
         script.arg(job.id.to_string()).arg(request.nonce).arg(request.worker.as_str()).arg(now_us());
         script.arg(job.encode_for_record()).arg(job.created_us).arg(inline_args(job));
         script.arg(request.max_attempts).arg(request.first_log).arg(units(request.first_log));
-        script.arg(&exhausted.result[..]).arg(self.retention.as_secs()).arg(request.isolation);
-        script.arg(job.retries).arg(listed_us(job));
+        script.arg(&exhausted.result[..]).arg(self.kept_s(Some(job), None)).arg(request.isolation);
+        script.arg(job.retries).arg(listed_us(job)).arg(self.retention.longest_s());
         let answer: Vec<redis::Value> = self.invoke(&script).await?;
         start_answer(&answer)
     }
@@ -139,7 +143,7 @@ impl Records {
         let mut script = JobKeys::new(&job.workspace, Some(&job.path), job.id).invoke(&self.scripts.end);
         script.arg(job.id.to_string()).arg(request.attempt).arg(now_us());
         script.arg(request.end.outcome.as_str()).arg(&request.end.result[..]);
-        script.arg(request.run_us).arg(request.mem_kib).arg(self.retention.as_secs());
+        script.arg(request.run_us).arg(request.mem_kib).arg(self.kept_s(Some(job), request.retention));
         script.arg(request.last_log).arg(units(request.last_log));
         let answer: Vec<redis::Value> = self.invoke(&script).await?;
         match text(&answer, 0)?.as_str() {
@@ -150,7 +154,7 @@ impl Records {
         }
     }
 
-    /// Asks for a job's end. `queued` is its message, if the stream holds one.
+    /// Asks for a job's end. `queued` is its message, if the stream holds one; `said`, how long its workspace keeps records.
     ///
     /// # Errors
     /// The store is away; nothing is known.
@@ -160,6 +164,7 @@ impl Records {
         id: JobId,
         request: &CancelRequest,
         queued: Option<&Job>,
+        said: Option<Duration>,
     ) -> Result<CancelAnswer, StoreError> {
         let result = canceled_result(request);
         let envelope = queued.map(Job::encode_for_record).unwrap_or_default();
@@ -169,8 +174,9 @@ impl Records {
         script.arg(queued.map_or(0, |job| job.created_us)).arg(&result[..]);
         // a timer that could not be removed after all must still find its job's end
         script
-            .arg(self.retention.as_secs() + queued.map_or(0, seconds_ahead))
-            .arg(queued.map_or(0, listed_us));
+            .arg(self.kept_s(queued, said) + queued.map_or(0, seconds_ahead))
+            .arg(queued.map_or(0, listed_us))
+            .arg(self.retention.longest_s());
         let answer: Vec<redis::Value> = self.invoke(&script).await?;
         match text(&answer, 0)?.as_str() {
             "ended" => Ok(CancelAnswer::Ended),

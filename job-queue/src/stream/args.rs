@@ -3,20 +3,18 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::object_store::InfoErrorKind;
+use async_nats::jetstream::object_store::GetErrorKind;
 use broker::{Broker, names};
 use bytes::Bytes;
 use proto::{JobId, WorkspaceId};
 use tokio::io::AsyncReadExt;
 use uuid::Uuid;
 
+use super::objects;
 use crate::model::Args;
 
 /// Larger arguments, of more bytes than this, go to the object store.
 const INLINE: usize = 256 * 1024;
-
-/// How long the object store has them, whether somebody fetches them or not.
-pub(super) const KEPT: Duration = Duration::from_hours(14 * 24);
 
 /// How long reading them may take.
 const READ_WITHIN: Duration = Duration::from_secs(30);
@@ -55,41 +53,19 @@ impl ArgsStore {
         if args.len() <= INLINE {
             return Ok(Args::Inline(args));
         }
-        // a name of its own: the same job may be published by several callers at once, of whom one succeeds
-        let object = format!("{}/{id}/{}", workspace.token(), Uuid::new_v4().simple());
-        let store = self.0.jetstream().get_object_store(names::ARGS_BUCKET).await.map_err(unavailable)?;
-        store.put(object.as_str(), &mut &args[..]).await.map_err(unavailable)?;
-        Ok(Args::Stored { object, size: args.len() as u64 })
+        // an object of its own: the same job may be published by several callers at once, of whom one succeeds
+        let nuid = Uuid::new_v4().simple().to_string();
+        let object = format!("{}/{id}/{nuid}", workspace.token());
+        let size = args.len() as u64;
+        objects::put(&self.0, &object, &nuid, args).await.map_err(unavailable)?;
+        Ok(Args::Stored { object, size })
     }
 
-    /// How far ahead a job of arguments of this many bytes may be put aside; a day less than they are kept, so that it
-    /// has time to run.
-    pub fn kept_for(bytes: usize) -> Option<Duration> {
-        (bytes > INLINE).then(|| KEPT.saturating_sub(Duration::from_hours(24)))
-    }
-
-    /// Whether they can still be loaded.
-    ///
-    /// # Errors
-    /// The store is away.
-    pub async fn has(&self, args: &Args) -> Result<bool, ArgsError> {
-        let Args::Stored { object, .. } = args else { return Ok(true) };
-        let store = self.0.jetstream().get_object_store(names::ARGS_BUCKET).await.map_err(unavailable)?;
-        match store.info(object).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == InfoErrorKind::NotFound => Ok(false),
-            Err(error) => Err(unavailable(error)),
-        }
-    }
-
-    /// Removes what was kept for a job that was not published after all. What cannot be removed goes with its age.
+    /// Removes what was kept for a job that was not published after all. What cannot be removed is left to the
+    /// [`crate::Collector`].
     pub async fn drop_kept(&self, args: &Args) {
         let Args::Stored { object, .. } = args else { return };
-        let removed = async {
-            let store = self.0.jetstream().get_object_store(names::ARGS_BUCKET).await.map_err(unavailable)?;
-            store.delete(object).await.map_err(unavailable)
-        };
-        if let Err(error) = removed.await {
+        if let Err(error) = objects::remove_named(&self.0, object).await {
             tracing::debug!(object, %error, "arguments that nobody needs stay for a while");
         }
     }
@@ -115,7 +91,7 @@ impl ArgsStore {
         let store = self.0.jetstream().get_object_store(names::ARGS_BUCKET).await.map_err(unavailable)?;
         let lost = |why: String| ArgsError::Lost { object: name.to_owned(), why };
         let object = store.get(name).await.map_err(|error| match error.kind() {
-            async_nats::jetstream::object_store::GetErrorKind::NotFound => lost("not found".to_owned()),
+            GetErrorKind::NotFound => lost("not found".to_owned()),
             _ => unavailable(error),
         })?;
         let mut bytes = Vec::new();

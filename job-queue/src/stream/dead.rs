@@ -170,6 +170,15 @@ impl DeadLetters {
         Ok(found.as_ref().and_then(read))
     }
 
+    /// Whether a job has a letter, be it one that cannot be read.
+    ///
+    /// # Errors
+    /// NATS is away.
+    pub(crate) async fn holds(&self, workspace: &WorkspaceId, id: JobId) -> Result<bool, StreamError> {
+        let ask = json!({"last_by_subj": names::dead(&workspace.token(), &id.to_string())});
+        Ok(direct_get(&self.0, names::DEAD_STREAM, &ask).await?.is_some())
+    }
+
     /// Removes this letter, not one that the same job may have got since; it is gone afterwards, whoever removed it.
     ///
     /// # Errors

@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::{object_store, stream};
+use async_nats::jetstream::stream;
 use broker::{Broker, names};
 
 use super::StreamError;
-use super::args::KEPT;
 
 /// The job stream's size where nothing else is asked for: 2 GiB.
 pub const PROVISION_DEFAULT_MAX_BYTES: i64 = 2 * 1024 * 1024 * 1024;
@@ -24,20 +23,23 @@ pub async fn provision(broker: &Broker, replicas: usize, max_bytes: i64) -> Resu
     jetstream.create_or_update_stream(jobs(replicas, max_bytes)).await.map_err(StreamError::new)?;
     jetstream.create_or_update_stream(timers(replicas)).await.map_err(StreamError::new)?;
     jetstream.create_or_update_stream(dead(replicas)).await.map_err(StreamError::new)?;
-    let store = object_store::Config {
-        bucket: names::ARGS_BUCKET.to_owned(),
-        max_age: KEPT,
+    jetstream.create_or_update_stream(args(replicas)).await.map_err(StreamError::new)?;
+    Ok(())
+}
+
+/// An object store, of which nothing goes by its age: a job may wait for years. An older one, which let objects go after
+/// 14 days, is made like this.
+fn args(replicas: usize) -> stream::Config {
+    stream::Config {
+        name: names::ARGS_STREAM.to_owned(),
+        subjects: vec![names::args_chunk(">"), names::args_meta(">")],
+        retention: stream::RetentionPolicy::Limits,
+        discard: stream::DiscardPolicy::New,
+        storage: stream::StorageType::File,
+        allow_rollup: true,
+        allow_direct: true,
         num_replicas: replicas,
-        ..object_store::Config::default()
-    };
-    match jetstream.create_object_store(store).await {
-        Ok(_) => Ok(()),
-        // made before, perhaps with other settings: usable as it is
-        Err(error) => jetstream
-            .get_object_store(names::ARGS_BUCKET)
-            .await
-            .map(drop)
-            .map_err(|_| StreamError::new(error)),
+        ..stream::Config::default()
     }
 }
 

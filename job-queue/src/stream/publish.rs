@@ -58,15 +58,6 @@ impl Publisher {
         in_time(deadline, self.send(job, args)).await
     }
 
-    /// Publishes a job again whose arguments are kept already, under the id it has now.
-    ///
-    /// # Errors
-    /// As [`Self::publish`].
-    pub async fn republish(&self, job: &Job, deadline: Instant) -> Result<(), PublishError> {
-        let subject = subject(&job.tag, &job.workspace, job.id);
-        in_time(deadline, self.put(subject, job.encode(), dedupe_id(job))).await
-    }
-
     /// Puts an envelope back where it was, as it was. `nonce` is the same when the same is tried again.
     ///
     /// # Errors

@@ -98,13 +98,16 @@ async fn what_is_over_or_never_was_cannot_be_cancelled() {
     let job = job("bash");
     start(&records, &job, &worker, &nonce()).await;
     finish(&records, &job, 1, &success("1")).await;
-    assert_eq!(records.cancel(&job.workspace, job.id, &eve(), None).await.unwrap(), CancelAnswer::Ended);
     assert_eq!(
-        records.cancel(&job.workspace, job.id, &eve(), Some(&job)).await.unwrap(),
+        records.cancel(&job.workspace, job.id, &eve(), None, None).await.unwrap(),
+        CancelAnswer::Ended
+    );
+    assert_eq!(
+        records.cancel(&job.workspace, job.id, &eve(), Some(&job), None).await.unwrap(),
         CancelAnswer::Ended
     );
     assert_eq!(records.end_of(&job.workspace, job.id).await.unwrap(), Some(success("1")));
-    let unknown = records.cancel(&workspace(), JobId::random(), &eve(), None).await.unwrap();
+    let unknown = records.cancel(&workspace(), JobId::random(), &eve(), None, None).await.unwrap();
     assert_eq!(unknown, CancelAnswer::Absent);
 }
 
@@ -118,7 +121,7 @@ async fn of_a_start_and_a_cancellation_at_once_exactly_one_wins() {
         let job = job("bash");
         let (by, call) = (eve(), nonce());
         let begins = start(&worker, &job, &id, &call);
-        let cancels = gateway.cancel(&job.workspace, job.id, &by, Some(&job));
+        let cancels = gateway.cancel(&job.workspace, job.id, &by, Some(&job), None);
         let (started, asked) = tokio::join!(begins, cancels);
         let renewal = worker.renew(&job.workspace, job.id, 1).await.unwrap();
         match (started, asked.unwrap()) {

@@ -9,7 +9,7 @@ use crate::stage::{RETENTION, Stage, eve, finish, job, nonce, start, success};
 
 async fn store() -> (Valkey, Records, InstanceId) {
     let valkey = Valkey::start().await;
-    let config = job_queue::RedisConfig { url: valkey.url(), retention: RETENTION };
+    let config = job_queue::RedisConfig { url: valkey.url(), retention: RETENTION.into() };
     (valkey, Records::open(&config).expect("the address is right"), InstanceId::random("worker"))
 }
 
@@ -101,7 +101,7 @@ async fn one_that_was_to_end_is_left_to_its_worker_who_ends_it_so() {
     for attempt in 1..=3 {
         assert_eq!(attempt_of(&start(&records, &job, &worker, &nonce()).await), attempt);
     }
-    let marked = records.cancel(&job.workspace, job.id, &eve(), None).await.unwrap();
+    let marked = records.cancel(&job.workspace, job.id, &eve(), None, None).await.unwrap();
     assert!(matches!(marked, CancelAnswer::Running(_)), "{marked:?}");
     let again = start(&records, &job, &worker, &nonce()).await;
     assert!(matches!(again, StartAnswer::Run { attempt: 4, cancel_asked: true, .. }), "{again:?}");

@@ -19,7 +19,7 @@ struct Store {
 impl Store {
     async fn start() -> Self {
         let valkey = Valkey::start().await;
-        let config = RedisConfig { url: valkey.url(), retention: RETENTION };
+        let config = RedisConfig { url: valkey.url(), retention: RETENTION.into() };
         Self {
             records: Records::open(&config).expect("the address is right"),
             valkey,
@@ -225,7 +225,7 @@ async fn a_queued_row_is_listed_and_replaces_nothing() {
     let (queued, runs, ended, canceled) = (at(1), at(2), at(3), at(4));
     store.run(&runs).await;
     store.end(&ended).await;
-    store.records.cancel(&workspace(), canceled.id, &eve(), Some(&canceled)).await.unwrap();
+    store.records.cancel(&workspace(), canceled.id, &eve(), Some(&canceled), None).await.unwrap();
     let (rows, writer) = QueuedRows::new(store.records.clone());
     for job in [&queued, &runs, &ended, &canceled, &queued] {
         rows.note(job.clone());

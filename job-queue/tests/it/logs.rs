@@ -11,7 +11,7 @@ const PARTS: [&str; 6] = ["plain\n", "é😀", "😀😀", "a:b:c\n", "日本語
 
 async fn running() -> (Valkey, Records, Job) {
     let valkey = Valkey::start().await;
-    let records = Records::open(&RedisConfig { url: valkey.url(), retention: RETENTION })
+    let records = Records::open(&RedisConfig { url: valkey.url(), retention: RETENTION.into() })
         .expect("the address is right");
     let job = job("bash");
     start(&records, &job, &InstanceId::random("worker"), &nonce()).await;

@@ -211,7 +211,7 @@ async fn a_killed_store_says_so_and_comes_back_with_what_it_had() {
     stage.valkey.kill();
     for _ in 0..3 {
         unavailable(records.get(&workspace(), ended.id)).await;
-        unavailable(records.cancel(&workspace(), ended.id, &eve(), None)).await;
+        unavailable(records.cancel(&workspace(), ended.id, &eve(), None, None)).await;
         unavailable(records.end_of(&workspace(), ended.id)).await;
     }
     stage.valkey.start_again().await;

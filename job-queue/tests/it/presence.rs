@@ -29,7 +29,7 @@ async fn serve(records: &Records, name: &str, count: u64) {
 #[tokio::test]
 async fn workers_are_counted_by_tag_until_they_leave_or_die() {
     let valkey = Valkey::start().await;
-    let records = Records::open(&RedisConfig { url: valkey.url(), retention: RETENTION }).unwrap();
+    let records = Records::open(&RedisConfig { url: valkey.url(), retention: RETENTION.into() }).unwrap();
     let (one, two) = (row(&["bash", "python3"]), row(&["bash"]));
     let presences = [one.clone(), two.clone()].map(|row| Presence::new(records.clone(), row));
     assert_eq!(records.workers_of(&tag("bash")).await.unwrap(), 0);

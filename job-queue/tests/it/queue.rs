@@ -19,7 +19,7 @@ struct Store {
 impl Store {
     async fn start() -> Self {
         let valkey = Valkey::start().await;
-        let config = RedisConfig { url: valkey.url(), retention: RETENTION };
+        let config = RedisConfig { url: valkey.url(), retention: RETENTION.into() };
         let records = Records::open(&config).expect("the address is right");
         Self { records, valkey, worker: InstanceId::random("worker") }
     }
@@ -117,7 +117,7 @@ async fn a_row_leaves_when_the_job_is_cancelled_or_was_started_too_often() {
     let (canceled, unseen, exhausted) = (at(1), at(2), at(3));
     store.note([&canceled]).await;
     for job in [&canceled, &unseen] {
-        store.records.cancel(&workspace(), job.id, &eve(), Some(job)).await.unwrap();
+        store.records.cancel(&workspace(), job.id, &eve(), Some(job), None).await.unwrap();
         store.note([job]).await;
         assert_eq!(store.rows().await, []);
     }

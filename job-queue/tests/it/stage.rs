@@ -69,7 +69,7 @@ impl Stage {
     }
 
     pub(crate) fn records(&self) -> Records {
-        let config = RedisConfig { url: self.valkey.url(), retention: RETENTION };
+        let config = RedisConfig { url: self.valkey.url(), retention: RETENTION.into() };
         Records::open(&config).expect("the address is right")
     }
 
@@ -152,7 +152,7 @@ impl Gateway {
     pub(crate) async fn cancel(&self, job: &Job) -> CancelAnswer {
         let queued = self.finder.find(&job.workspace, job.id).await.expect("nats-server answers");
         let message = queued.as_ref().map(|queued| &queued.job);
-        self.records.cancel(&job.workspace, job.id, &eve(), message).await.expect("valkey answers")
+        self.records.cancel(&job.workspace, job.id, &eve(), message, None).await.expect("valkey answers")
     }
 
     /// Whether the stream holds the job.
@@ -215,7 +215,8 @@ pub(crate) async fn start(records: &Records, job: &Job, worker: &InstanceId, non
 }
 
 pub(crate) async fn finish(records: &Records, job: &Job, attempt: u32, end: &End) -> EndAnswer {
-    let request = EndRequest { job, attempt, end, run_us: 1500, mem_kib: 2048, last_log: "bye\n" };
+    let request =
+        EndRequest { job, attempt, end, run_us: 1500, mem_kib: 2048, last_log: "bye\n", retention: None };
     records.end(&request).await.expect("valkey answers")
 }
 
@@ -254,6 +255,8 @@ pub(crate) fn job(tag: &str) -> Job {
         retry: None,
         retries: 0,
         schedule: None,
+        retention: None,
+        keyed_until_us: None,
         parent: None,
         root: None,
     }

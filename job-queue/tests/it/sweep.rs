@@ -8,7 +8,7 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use test_servers::within;
 
-use crate::stage::{Gateway, Stage, job, nonce, start, workspace};
+use crate::stage::{Gateway, RETENTION, Stage, job, nonce, start, workspace};
 
 const ROUND: Duration = Duration::from_secs(60);
 
@@ -53,7 +53,7 @@ fn before(seconds: i64) -> Job {
 }
 
 fn swept(restored: u64, dropped: u64) -> Swept {
-    Swept { restored, dropped }
+    Swept { restored, dropped, expired: 0 }
 }
 
 #[tokio::test]
@@ -112,12 +112,33 @@ async fn a_round_is_bounded_and_the_next_goes_on() {
     let mut scene = Scene::set().await;
     let mut waiting: Vec<Job> = (0..100).map(|_| before(200)).collect();
     futures::future::try_join_all(waiting.iter_mut().map(|job| scene.gateway.publish(job))).await.unwrap();
-    let gone: Vec<Job> = (0..150).map(|_| before(100)).collect();
+    let gone: Vec<Job> = (0..2100).map(|_| before(100)).collect();
     scene.note(&waiting).await;
     scene.note(&gone).await;
     let rounds = [scene.sweep().await, scene.sweep().await, scene.sweep().await];
-    assert_eq!(rounds, [swept(0, 0), swept(0, 100), swept(0, 50)]);
+    assert_eq!(rounds, [swept(0, 1900), swept(0, 200), swept(0, 0)]);
     assert_eq!(scene.count().await, 100);
+}
+
+#[tokio::test]
+async fn the_record_of_a_job_that_is_nowhere_expires_unless_it_is_somewhere_after_all() {
+    let mut scene = Scene::set().await;
+    let gone = before(100);
+    let key = format!("hm:{{demo}}:job:{}", gone.id);
+    scene.note(std::slice::from_ref(&gone)).await;
+    assert_eq!(scene.redis.ttl::<_, i64>(&key).await.unwrap(), -1);
+    assert_eq!(scene.sweep().await, swept(0, 1));
+    let left: i64 = scene.redis.ttl(&key).await.unwrap();
+    assert!(
+        (RETENTION.as_secs().cast_signed() - 5..=RETENTION.as_secs().cast_signed()).contains(&left),
+        "{left}"
+    );
+    let rows: i64 = scene.redis.zcard("hm:{demo}:expiry").await.unwrap();
+    assert_eq!(rows, 1, "its row of the listings goes with it");
+    // its stream comes back, and a worker gets it
+    let worker = proto::InstanceId::random("worker");
+    start(&scene.gateway.records, &gone, &worker, &nonce()).await;
+    assert_eq!(scene.redis.ttl::<_, i64>(&key).await.unwrap(), -1);
 }
 
 #[tokio::test]

@@ -162,7 +162,7 @@ async fn the_end_of_a_cancelled_job_is_known_when_its_timer_would_have_fired() {
     let ahead = Duration::from_hours(24 * 400);
     let job = set(&gateway, i64::try_from(ahead.as_millis()).unwrap()).await;
     let queued = gateway.finder.find(&job.workspace, job.id).await.unwrap().unwrap();
-    gateway.records.cancel(&job.workspace, job.id, &eve(), Some(&queued.job)).await.unwrap();
+    gateway.records.cancel(&job.workspace, job.id, &eve(), Some(&queued.job), None).await.unwrap();
     let record = gateway.records.get(&job.workspace, job.id).await.unwrap().unwrap();
     assert_eq!(record.state, JobState::Ended(Outcome::Canceled));
     let mut redis = stage.redis().await;

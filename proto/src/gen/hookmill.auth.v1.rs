@@ -175,6 +175,18 @@ pub struct EditSandboxRequest {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EditSandboxReply {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EditRetentionRequest {
+    #[prost(message, optional, tag = "1")]
+    pub caller: ::core::option::Option<Credential>,
+    #[prost(string, tag = "2")]
+    pub workspace: ::prost::alloc::string::String,
+    /// How long ended runs are kept, seconds; 0: as the installation's default says.
+    #[prost(uint64, tag = "3")]
+    pub retention_s: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EditRetentionReply {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct IssueJobTokenRequest {
     #[prost(message, optional, tag = "1")]
     pub grant: ::core::option::Option<SignedGrant>,
@@ -201,6 +213,10 @@ pub struct IssueJobTokenReply {
     /// the form it is stored in; empty: nothing.
     #[prost(string, tag = "3")]
     pub sandbox: ::prost::alloc::string::String,
+    /// How long the workspace keeps ended runs at this moment, seconds; 0: it does
+    /// not say.
+    #[prost(uint64, tag = "4")]
+    pub retention_s: u64,
 }
 /// Generated client implementations.
 pub mod auth_client {
@@ -417,6 +433,31 @@ pub mod auth_client {
                 .insert(GrpcMethod::new("hookmill.auth.v1.Auth", "EditSandbox"));
             self.inner.unary(req, path, codec).await
         }
+        /// Changes how long a workspace keeps its ended runs. The same tokens may.
+        pub async fn edit_retention(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EditRetentionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EditRetentionReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/hookmill.auth.v1.Auth/EditRetention",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("hookmill.auth.v1.Auth", "EditRetention"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Workers only: exchanges a grant for the token of one attempt of one job.
         pub async fn issue_job_token(
             &mut self,
@@ -491,6 +532,14 @@ pub mod auth_server {
             request: tonic::Request<super::EditSandboxRequest>,
         ) -> std::result::Result<
             tonic::Response<super::EditSandboxReply>,
+            tonic::Status,
+        >;
+        /// Changes how long a workspace keeps its ended runs. The same tokens may.
+        async fn edit_retention(
+            &self,
+            request: tonic::Request<super::EditRetentionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EditRetentionReply>,
             tonic::Status,
         >;
         /// Workers only: exchanges a grant for the token of one attempt of one job.
@@ -778,6 +827,51 @@ pub mod auth_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = EditSandboxSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/hookmill.auth.v1.Auth/EditRetention" => {
+                    #[allow(non_camel_case_types)]
+                    struct EditRetentionSvc<T: Auth>(pub Arc<T>);
+                    impl<
+                        T: Auth,
+                    > tonic::server::UnaryService<super::EditRetentionRequest>
+                    for EditRetentionSvc<T> {
+                        type Response = super::EditRetentionReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EditRetentionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Auth>::edit_retention(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EditRetentionSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -47,6 +47,12 @@ pub struct Job {
     /// The schedule it is a tick of; empty: of none.
     #[prost(string, tag = "20")]
     pub schedule_path: ::prost::alloc::string::String,
+    /// How long its workspace kept records when it was triggered, seconds; 0: not said.
+    #[prost(uint64, tag = "21")]
+    pub retention_s: u64,
+    /// Until when an idempotency key may stand for it, Unix microseconds; 0: none does.
+    #[prost(int64, tag = "22")]
+    pub keyed_until_us: i64,
     /// The script's arguments: a JSON object, byte for byte as received.
     #[prost(oneof = "job::Args", tags = "6, 7")]
     pub args: ::core::option::Option<job::Args>,

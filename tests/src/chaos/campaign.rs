@@ -22,6 +22,8 @@ use crate::system::System;
 
 /// One request each so often.
 const PACE: Duration = Duration::from_millis(160);
+/// How old large arguments are that are collected: more than a request may be on its way, whatever is wrong.
+const ARGS_GRACE: &str = "10s";
 /// How long a job is a worker's without renewal.
 const LEASE: &str = "2s";
 /// How long a synchronous caller waits.
@@ -133,6 +135,7 @@ impl Campaign {
     async fn system(&self) -> System {
         let start = System::start().gateways(EACH).workers(EACH).slots(3).lease(LEASE).linked().disks();
         let start = start.gateway_setting("wait-default", WAITS).worker_program(self.worker);
+        let start = start.gateway_setting("sweep-every", "1s").gateway_setting("args-grace", ARGS_GRACE);
         match &self.bug {
             Some(bug) => start.worker_variable("PLANTED_BUG", bug).await,
             None => start.await,

@@ -18,6 +18,7 @@ mod jobs;
 mod pressure;
 mod python_client;
 mod queue;
+mod retention;
 mod retries;
 mod sandbox;
 mod scheduled;

@@ -21,6 +21,8 @@ pub(super) struct Ready {
     pub(super) files: Prepared,
     pub(super) token: String,
     pub(super) limits: Limits,
+    /// How long its workspace keeps ended runs, where it says so.
+    pub(super) retention: Option<Duration>,
     /// What the script itself asks of its sandbox.
     asked: SandboxSettings,
 }
@@ -81,7 +83,8 @@ pub(super) fn ready(
     let Plan { script, asked, timeout, attempts: _ } = plan;
     let issued = issued?;
     let limits = granted(worker, &issued, &asked, timeout)?;
-    Ok(Ready { script, token: issued.token, files: files?.within(limits), limits, asked })
+    let (token, retention) = (issued.token, issued.retention);
+    Ok(Ready { script, token, files: files?.within(limits), limits, retention, asked })
 }
 
 fn granted(
@@ -109,7 +112,8 @@ pub(super) async fn retoken(
             let issued = issued(worker, keeper, job, attempt, ready.limits.timeout).await?;
             Some(issued.and_then(|issued| {
                 let limits = granted(worker, &issued, &ready.asked, ready.limits.timeout)?;
-                Ok(Ready { token: issued.token, files: ready.files.within(limits), limits, ..ready })
+                let (token, retention) = (issued.token, issued.retention);
+                Ok(Ready { token, files: ready.files.within(limits), limits, retention, ..ready })
             }))
         }
         other => Some(other),

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Evidence, Rule, Violation};
 use crate::chaos::fault::EACH;
@@ -11,6 +12,11 @@ use crate::chaos::ledger::Newer;
 use crate::data_server::DataServer;
 use crate::job_processes::jobs_with_processes;
 use crate::system::System;
+
+/// How often the store of large arguments is looked at, and until when all of it is gone that nobody needs: the grace of
+/// the system's gateways, and some rounds.
+const LOOK: Duration = Duration::from_millis(100);
+const COLLECTED_WITHIN: Duration = Duration::from_secs(40);
 
 /// What was found in streams, listings and folders.
 pub(in crate::chaos) struct Remains {
@@ -26,6 +32,8 @@ pub(in crate::chaos) struct Remains {
     folders: Vec<String>,
     processes: Vec<String>,
     pub(in crate::chaos) stored_args: Option<u64>,
+    /// The same when nothing knows any job any more, and nothing else is wrong.
+    unneeded_args: Option<u64>,
 }
 
 impl Remains {
@@ -59,8 +67,23 @@ impl Remains {
             folders: folders(system),
             processes: jobs_with_processes().into_iter().filter(|job| ids.contains(job)).collect(),
             stored_args: nats.held("OBJ_ARGS").await,
+            unneeded_args: unneeded_args(system).await,
         }
     }
+}
+
+/// Takes every record and every letter away, and tells what is left of large arguments then: nothing, sooner or later.
+async fn unneeded_args(system: &System) -> Option<u64> {
+    system.client().post("dead_letters/discard").json(json!({})).send().await;
+    system.valkey().administer(&["FLUSHALL"]).await.ok()?;
+    let gone = async {
+        while system.nats().held("OBJ_ARGS").await != Some(0) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    // what is left is told either way
+    let _ = tokio::time::timeout(COLLECTED_WITHIN, gone).await;
+    system.nats().held("OBJ_ARGS").await
 }
 
 async fn pending(nats: &DataServer) -> Option<u64> {
@@ -108,6 +131,10 @@ pub(super) fn check(evidence: &Evidence) -> Vec<Violation> {
     }
     if remains.pending != Some(0) {
         say("the consumers of JOBS_0", format!("{:?} messages are not answered", remains.pending));
+    }
+    if remains.unneeded_args != Some(0) {
+        let what = format!("it holds {:?} messages when nothing knows any job", remains.unneeded_args);
+        say("OBJ_ARGS", what);
     }
     for row in &remains.unfinished {
         say("the listings", format!("they show one that has not ended: {row}"));

@@ -91,6 +91,8 @@ const TABLE: &[Row] = &[
             "PUB $JS.API.CONSUMER.MSG.NEXT.TIMERS.fire-0",
             "PUB $JS.ACK.TIMERS.fire-0.1.1.1.1.0",
             "PUB $O.ARGS.C.x",
+            "PUB $JS.API.DIRECT.GET.OBJ_ARGS",
+            "PUB $JS.API.STREAM.PURGE.OBJ_ARGS",
             "PUB ctl.worker-1",
             "SUB done.gateway-1",
             "SUB ev.main.x",

@@ -1,0 +1,18 @@
+//! How long a workspace keeps its ended runs, as far as this gateway knows.
+
+use std::time::Duration;
+
+use proto::WorkspaceId;
+
+use crate::app::App;
+
+/// As the workspace says, else the default.
+pub(crate) async fn retention(app: &App, id: &WorkspaceId) -> Duration {
+    let workspace = app.catalog.workspace(id).await.ok().flatten();
+    app.config.retention.or(workspace.and_then(|workspace| workspace.retention()))
+}
+
+/// How long an idempotency key stands for its job: a run that nobody knows any more would be made anew.
+pub(crate) async fn key_memory(app: &App, id: &WorkspaceId) -> Duration {
+    app.config.idempotency_memory.min(retention(app, id).await)
+}
