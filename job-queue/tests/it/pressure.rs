@@ -15,8 +15,8 @@ const KIB: u64 = 1024;
 
 fn bounds() -> Bounds {
     Bounds {
-        stream_share: "80%".parse().unwrap(),
-        redis_share: "90%".parse().unwrap(),
+        stream_share: "80%".parse().expect("a share"),
+        redis_share: "90%".parse().expect("a share"),
         redis_bytes: None,
         timers_bytes: 1024 * KIB,
         oldest_waits: None,
@@ -49,7 +49,7 @@ async fn fill(gateway: &Gateway, pressure: &Pressure, make: impl Fn() -> Job) ->
 
 /// Waits until a job is admitted, or none is any more.
 async fn admits(pressure: &Pressure, tag: &str, yes: bool) -> Option<Refusal> {
-    let tag = tag.parse().unwrap();
+    let tag = tag.parse().expect("a tag");
     within("another verdict", async {
         let mut looks = tokio::time::interval(Duration::from_millis(20));
         loop {
@@ -86,7 +86,7 @@ fn just_reached(used: u64, limit: u64) {
 #[tokio::test]
 async fn a_stream_refuses_new_jobs_and_takes_all_others() {
     let stage = Stage::start().await;
-    stage.provision(256 * KIB as i64).await;
+    stage.provision(256 * 1024).await;
     let (gateway, pressure) = (stage.gateway().await, pressure(&stage, bounds()).await);
     let (mut jobs, refusal) = fill(&gateway, &pressure, || job("bash")).await;
     let (stream, used, limit, unit) = full(&refusal);

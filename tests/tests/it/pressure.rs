@@ -19,6 +19,9 @@ exit 3
 
 const KIB: usize = 1024;
 
+/// What is said of the full queue.
+const FULL: [&str; 2] = ["Queue full: the queue is at 8", "% of 1MiB; new jobs are refused from 80% on"];
+
 async fn set(system: &System) -> Stage {
     let stage = Stage::set(system).await;
     system.client().deploy_with(UNSERVED, "bash", "echo served", json!({"tag": TAG})).await;
@@ -55,6 +58,10 @@ fn is_refusal(answer: &Answer, says: &[&str]) {
     assert_eq!(answer.header("x-job-id"), "", "there is no job");
 }
 
+async fn letters(client: &Client) -> Value {
+    client.get_path("dead_letters/list").send().await.expect(200).json()
+}
+
 async fn accepts(client: &Client, path: &str) -> String {
     eventually("a trigger is accepted", BOUND, async || {
         let answer = client.post(&run(path)).json("{}").send().await;
@@ -84,9 +91,42 @@ async fn serve(system: &System) {
     worker.start_again().await;
 }
 
+/// At whichever gateway, whoever waits for it, of whatever tag, with whatever key, and out of a letter.
+async fn nothing_new_comes_in(system: &System, stage: &Stage, letter: &str) {
+    let (client, there) = (system.client(), system.client().at(system.gateway(1)));
+    let says = FULL;
+    is_refusal(&there.post(&run(UNSERVED)).json("{}").send().await, &says);
+    is_refusal(&client.wait(QUICK, stage.args("waited")).await, &says);
+    is_refusal(&keyed(client, "new", &json!({})).await, &says);
+    let large = json!({"ballast": "x".repeat(300 * KIB)});
+    is_refusal(&client.post(&run(UNSERVED)).json(large).send().await, &says);
+    assert_eq!(system.nats().held("OBJ_ARGS").await, Some(0), "nothing of it was kept");
+    let problem =
+        client.post(&run(QUICK)).header("accept", "application/problem+json").json("{}").send().await;
+    let problem = problem.expect(503).json();
+    assert_eq!((&problem["code"], &problem["retryable"]), (&json!("queue_full"), &json!(true)));
+    is_refusal(&client.post(&format!("dead_letters/replay/{letter}")).send().await, &says);
+    let many = client.post("dead_letters/replay").json("{}").send().await.expect(200).json();
+    assert_eq!((&many["done"], &many["next"]), (&json!([]), &json!("0")), "{many:#}");
+    assert!(many["failed"][0]["error"].as_str().unwrap().contains("new jobs are refused"), "{many:#}");
+    assert_eq!(letters(client).await[0]["job_id"], letter);
+}
+
+/// What is there already is told of, and can be cancelled.
+async fn what_is_there_goes_on(client: &Client, first: &str, taken: &str) {
+    let again = keyed(client, "before", &json!({})).await.expect(201);
+    assert_eq!((again.text(), again.header("idempotent-replay")), (first.to_owned(), "true"));
+    keyed(client, "before", &json!({"another": "body"})).await.expect(422);
+    assert_eq!(client.get(taken).await["type"], "QueuedJob");
+    let used = format!("{}?job_id={}", run(UNSERVED), taken);
+    client.post(&used).json("{}").send().await.expect(400);
+    client.cancel(taken, "no longer needed").await;
+    assert_eq!(client.end_of(taken).await["completed"], true);
+}
+
 #[tokio::test]
 async fn a_queue_that_fills_up_refuses_triggers_and_goes_on_with_all_else() {
-    let system = System::start().gateways(2).queue_bytes(1024 * KIB as i64).await;
+    let system = System::start().gateways(2).queue_bytes(1024 * 1024).await;
     let (stage, client) = (set(&system).await, system.client());
     let there = client.at(system.gateway(1));
     client.deploy(FAILS, "bash", FAILS_SOURCE).await;
@@ -109,11 +149,11 @@ async fn a_queue_that_fills_up_refuses_triggers_and_goes_on_with_all_else() {
 
     let letter = uuid::Uuid::now_v7().to_string();
     system.put_into_queue(&format!("job.0.bash.p1.main.{letter}"), b"no envelope").await;
-    let letters = async || client.get_path("dead_letters/list").send().await.expect(200).json();
-    eventually("a dead letter", BOUND, async || (letters().await[0]["job_id"] == letter).then_some(())).await;
+    eventually("a dead letter", BOUND, async || (letters(client).await[0]["job_id"] == letter).then_some(()))
+        .await;
 
     let (taken, refusal) = fill(client, &run(UNSERVED)).await;
-    let says = ["Queue full: the queue is at 8", "% of 1MiB; new jobs are refused from 80% on"];
+    let says = FULL;
     is_refusal(&refusal, &says);
     // timers that fire go on: now it is not only just full
     for id in &aside {
@@ -124,31 +164,8 @@ async fn a_queue_that_fills_up_refuses_triggers_and_goes_on_with_all_else() {
         (held >= (taken.len() + aside.len()) as u64).then_some(held)
     })
     .await;
-    // nothing new comes in: at whichever gateway, whoever waits for it, of whatever tag, with whatever key
-    is_refusal(&there.post(&run(UNSERVED)).json("{}").send().await, &says);
-    is_refusal(&client.wait(QUICK, stage.args("waited")).await, &says);
-    is_refusal(&keyed(client, "new", &json!({})).await, &says);
-    let large = json!({"ballast": "x".repeat(300 * KIB)});
-    is_refusal(&client.post(&run(UNSERVED)).json(large).send().await, &says);
-    assert_eq!(system.nats().held("OBJ_ARGS").await, Some(0), "nothing of it was kept");
-    let problem =
-        client.post(&run(QUICK)).header("accept", "application/problem+json").json("{}").send().await;
-    let problem = problem.expect(503).json();
-    assert_eq!((&problem["code"], &problem["retryable"]), (&json!("queue_full"), &json!(true)));
-    is_refusal(&client.post(&format!("dead_letters/replay/{letter}")).send().await, &says);
-    let many = client.post("dead_letters/replay").json("{}").send().await.expect(200).json();
-    assert_eq!((&many["done"], &many["next"]), (&json!([]), &json!("0")), "{many:#}");
-    assert!(many["failed"][0]["error"].as_str().unwrap().contains("new jobs are refused"), "{many:#}");
-    assert_eq!(letters().await[0]["job_id"], letter);
-    // what is there already is told of
-    let again = keyed(client, "before", &json!({})).await.expect(201);
-    assert_eq!((again.text(), again.header("idempotent-replay")), (first.clone(), "true"));
-    keyed(client, "before", &json!({"another": "body"})).await.expect(422);
-    assert_eq!(client.get(&taken[0]).await["type"], "QueuedJob");
-    let used = format!("{}?job_id={}", run(UNSERVED), taken[0]);
-    client.post(&used).json("{}").send().await.expect(400);
-    client.cancel(&taken[0], "no longer needed").await;
-    assert_eq!(client.end_of(&taken[0]).await["completed"], true);
+    nothing_new_comes_in(&system, &stage, &letter).await;
+    what_is_there_goes_on(client, &first, &taken[0]).await;
     // what is put aside has another stream; retries and ticks go on
     client.post(&later).json("{}").send().await.expect(201);
     let before = stage.begun();
@@ -170,7 +187,7 @@ async fn a_queue_that_fills_up_refuses_triggers_and_goes_on_with_all_else() {
     ] {
         assert!(figures.contains(figure), "{figure}: {figures}");
     }
-    assert!(held as usize > 60, "{held} jobs of 9 KiB in 1 MiB");
+    assert!(held > 60, "{held} jobs of 9 KiB in 1 MiB");
 
     client.cancel(&tried, "it never ends").await;
     client
