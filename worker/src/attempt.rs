@@ -162,7 +162,8 @@ async fn settle(
 /// What came of it, or none when somebody else has to see to the job.
 async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i64) -> Option<Over> {
     let guess = u32::try_from(delivered).unwrap_or(1).max(1);
-    let Begun { answer, preparation } = begin(worker, keeper, job, guess).await?;
+    // the largest part of an attempt's state, of no use while the script runs
+    let Begun { answer, preparation } = Box::pin(begin(worker, keeper, job, guess)).await?;
     let recorded = |end, dead| Some(Over::Recorded(Recorded { end, leftovers: None, dead }));
     let (fence, retries) = match answer {
         StartAnswer::Run { attempt, log_len, retries, .. } => (Fence { attempt, log_len }, retries),
@@ -187,9 +188,9 @@ async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i6
     // the script is on its way before anybody is told so
     let told = worker.events.tell(&job.workspace, job.id, EventKind::Started);
     let (finished, ()) = tokio::join!(finished, told);
-    match retrying::after(worker, keeper, job, (attempt, retries), finished?).await? {
+    match retrying::after(worker, keeper, job, (attempt, retries), Box::new(finished?)).await? {
         Verdict::End(finished) => {
-            record_end(worker, keeper, job, attempt, finished).await.map(Over::Recorded)
+            record_end(worker, keeper, job, attempt, *finished).await.map(Over::Recorded)
         }
         Verdict::Over(over) => Some(over),
     }
