@@ -143,8 +143,8 @@ impl Sweeper {
             let lost = self.lost(workspace, rows).await?;
             self.records.drop_queued(workspace, &lost).await?;
             dropped += lost.len() as u64;
-            let Some(last) = more else { break };
-            self.places.insert(workspace.clone(), last);
+            let Some(place) = more else { break };
+            self.places.insert(workspace.clone(), place);
         }
         Ok(dropped)
     }

@@ -63,7 +63,7 @@ enum Over {
 
 /// What came of running.
 enum Ran {
-    Through(Finished),
+    Through(Box<Finished>),
     /// This worker could not.
     Not(JobError),
 }
@@ -191,7 +191,8 @@ async fn settle(
 /// What came of it, or none when somebody else has to see to the job.
 async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i64) -> Option<Over> {
     let guess = u32::try_from(delivered).unwrap_or(1).max(1);
-    let Begun { answer, preparation, nonce } = begin(worker, keeper, job, guess).await?;
+    // the largest part of an attempt's state, of no use while the script runs
+    let Begun { answer, preparation, nonce } = Box::pin(begin(worker, keeper, job, guess)).await?;
     let recorded = |end, dead| Some(Over::Recorded(Recorded { end, leftovers: None, dead }));
     let (fence, retries) = match answer {
         StartAnswer::Run { attempt, log_len, retries, .. } => (Fence { attempt, log_len }, retries),
@@ -211,7 +212,7 @@ async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i6
         match retoken(worker, keeper, job, preparation, (guess, attempt)).await? {
             Ok(ready) => run(worker, keeper, job, fence, ready).await,
             Err(error) if error.is_fault() => Some(Ran::Not(error)),
-            Err(error) => Some(Ran::Through(Finished::failed(&error))),
+            Err(error) => Some(Ran::Through(Box::new(Finished::failed(&error)))),
         }
     };
     // the script is on its way before anybody is told so
@@ -225,7 +226,7 @@ async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i6
     };
     match retrying::after(worker, keeper, job, (attempt, retries), finished).await? {
         Verdict::End(finished) => {
-            record_end(worker, keeper, job, attempt, finished).await.map(Over::Recorded)
+            record_end(worker, keeper, job, attempt, *finished).await.map(Over::Recorded)
         }
         Verdict::Over(over) => Some(over),
     }
@@ -254,7 +255,8 @@ async fn run(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, fence: Fence, rea
     };
     worker.health.well();
     let (mem_kib, leftovers) = (outcome.mem_peak_kib, Some(leftovers));
-    Some(Ran::Through(Finished { end, run_us, mem_kib, last_log: rest.take(), leftovers, retry, retention }))
+    let finished = Finished { end, run_us, mem_kib, last_log: rest.take(), leftovers, retry, retention };
+    Some(Ran::Through(Box::new(finished)))
 }
 
 /// The end, or why there is none although the job is still ours.

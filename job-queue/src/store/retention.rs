@@ -38,9 +38,10 @@ impl Records {
     /// the job was triggered; and as long as a key stands for it, which would make it run again.
     pub(super) fn kept_s(&self, job: Option<&Job>, said: Option<Duration>) -> u64 {
         let said = said.or(job.and_then(|job| job.retention));
-        let keyed_us = job.and_then(|job| job.keyed_until_us).map_or(0, |until| until - now_us());
-        let keyed_s = u64::try_from(keyed_us).unwrap_or(0).div_ceil(1_000_000);
-        self.retention.or(said).as_secs().max(1).max(keyed_s)
+        let ahead_us =
+            job.and_then(|job| job.keyed_until_us).map_or(0, |until| until.saturating_sub(now_us()));
+        let keyed = u64::try_from(ahead_us).unwrap_or(0).div_ceil(1_000_000);
+        self.retention.or(said).as_secs().max(1).max(keyed)
     }
 
     /// Removes rows of a workspace's listings whose records have expired, at most so many; how many were looked at.

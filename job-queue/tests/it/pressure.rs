@@ -100,7 +100,11 @@ async fn a_stream_refuses_new_jobs_and_takes_all_others() {
     assert!(trigger(&gateway, &pressure, later(10)).await.is_err());
     // a job that a timer or a letter brings back does not ask
     let mut back = Job { retries: 1, ..job("bash") };
-    gateway.publisher.publish(&mut back, Bytes::from_static(b"{}"), soon()).await.expect("there is room for it");
+    gateway
+        .publisher
+        .publish(&mut back, Bytes::from_static(b"{}"), soon())
+        .await
+        .expect("there is room for it");
 
     let mut worker = stage.worker(&["bash"], 1).await;
     jobs.push(back);

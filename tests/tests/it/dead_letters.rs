@@ -17,8 +17,12 @@ async fn letter(client: &Client) -> Value {
 
 /// A job whose only attempt loses its worker.
 async fn dies(system: &System, stage: &Stage, client: &Client, value: &str) -> String {
+    dies_of(system, stage, client, stage.args(value)).await
+}
+
+async fn dies_of(system: &System, stage: &Stage, client: &Client, args: Value) -> String {
     let begun = stage.begun().len();
-    let id = client.run(HELD, stage.args(value)).await;
+    let id = client.run(HELD, args).await;
     let told = stage.begins(begun + 1).await.pop().unwrap();
     let holder = (0..2).map(|number| system.worker(number)).find(|worker| worker_name(worker) == told.worker);
     let holder = holder.unwrap();
@@ -247,4 +251,39 @@ async fn without_room_for_its_letter_a_job_stays_in_its_queue() {
     let replayed = client.post(&format!("dead_letters/replay/{id}")).send().await.expect(201).text();
     stage.let_go(1);
     assert_eq!(client.end_of(&replayed).await["result"], "dead");
+}
+
+/// Large arguments outlive a letter's record, and a replay does not need those of the job that died.
+#[tokio::test]
+async fn a_letter_keeps_its_large_arguments_and_a_replay_has_its_own() {
+    let start = System::start().gateways(2).workers(2).slots(1).lease("2s");
+    let start = start.worker_setting("max-attempts", 1).gateway_setting("sweep-every", "300ms");
+    let system = start.gateway_setting("args-grace", "2s").await;
+    let (stage, client) = (Stage::set(&system).await, system.client());
+    let mut large = stage.args("dead");
+    large["ballast"] = json!("x".repeat(300_000));
+    let objects = async |expected: u64| {
+        // each is three chunks, and what they are
+        eventually("so many objects", BOUND, async || {
+            (system.nats().held("OBJ_ARGS").await == Some(expected * 4)).then_some(())
+        })
+        .await;
+    };
+    let ended = client.run(QUICK, large.clone()).await;
+    client.end_of(&ended).await;
+    let dead = dies_of(&system, &stage, client, large).await;
+    backlog_is(&system, 0).await;
+    objects(2).await;
+    system.valkey().administer(&["FLUSHALL"]).await.unwrap();
+    objects(1).await;
+
+    let new = client.post(&format!("dead_letters/replay/{dead}")).send().await.expect(201).text();
+    assert!(letters(client).await.is_empty());
+    // that of the one that died is nobody's any more
+    stage.begins(3).await;
+    objects(1).await;
+    stage.let_go(1);
+    assert_eq!(client.end_of(&new).await["result"], "dead");
+    system.valkey().administer(&["FLUSHALL"]).await.unwrap();
+    objects(0).await;
 }

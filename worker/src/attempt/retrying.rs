@@ -19,7 +19,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// What becomes of a try that came to its end.
 pub(super) enum Verdict {
     /// It is the job's end, and is to be recorded.
-    End(Finished),
+    End(Box<Finished>),
     /// It is not the job's end, or another one was recorded before.
     Over(Over),
 }
@@ -30,12 +30,12 @@ pub(super) async fn after(
     keeper: &Keeper,
     job: &Job,
     (attempt, retries): (u32, u32),
-    mut finished: Finished,
+    mut finished: Box<Finished>,
 ) -> Option<Verdict> {
     let Some(pause) = pause(&finished, retries) else { return Some(Verdict::End(finished)) };
     let wanted = wanted(worker, keeper, &mut finished).await?;
     if let Some(request) = keeper.canceled() {
-        return Some(Verdict::End(finished.canceled(&request)));
+        return Some(Verdict::End(Box::new(finished.canceled(&request))));
     }
     if !wanted {
         return Some(Verdict::End(finished));
@@ -57,7 +57,7 @@ pub(super) async fn after(
             metrics::counter!("worker_retries_total", "language" => job.language.as_str()).increment(1);
             Some(Verdict::Over(Over::Later { next, leftovers: finished.leftovers }))
         }
-        RetryAnswer::Canceled(request) => Some(Verdict::End(finished.canceled(&request))),
+        RetryAnswer::Canceled(request) => Some(Verdict::End(Box::new(finished.canceled(&request)))),
         RetryAnswer::Ended(end) => {
             let recorded = Recorded { end, leftovers: finished.leftovers, dead: false };
             Some(Verdict::Over(Over::Recorded(recorded)))
