@@ -20,7 +20,7 @@ struct Args {
     /// Each kind of fault once, instead of every fault at every process.
     #[arg(long)]
     short: bool,
-    /// Only faults whose description contains this.
+    /// Only faults whose description contains this; with --recovery: worker, nats or valkey.
     #[arg(long)]
     only: Option<String>,
     /// Keep the logs of all processes in this folder.
@@ -44,7 +44,7 @@ struct Args {
 async fn main() -> ExitCode {
     let args = Args::parse();
     if args.recovery {
-        recovery(args.rounds).await;
+        recovery(args.rounds, args.only.as_deref()).await;
         return ExitCode::SUCCESS;
     }
     let campaign = campaign(&args);
@@ -75,8 +75,9 @@ const LEASES: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(3)];
 /// How long a server is away.
 const AWAY: Duration = Duration::from_secs(5);
 
-async fn recovery(rounds: u32) {
-    for lease in LEASES {
+async fn recovery(rounds: u32, only: Option<&str>) {
+    let wanted = |part: &str| only.is_none_or(|only| part.contains(only));
+    for lease in LEASES.into_iter().filter(|_| wanted("worker")) {
         let times = Spread::of(takeovers(lease, rounds).await);
         let leases = times.longest.as_secs_f64() / lease.as_secs_f64();
         say(&format!(
@@ -84,14 +85,16 @@ async fn recovery(rounds: u32) {
             lease.as_secs()
         ));
     }
-    for server in [Server::Nats, Server::Valkey] {
+    for server in [Server::Nats, Server::Valkey].into_iter().filter(|server| wanted(server.name())) {
         let all = outages(server, AWAY, rounds).await;
-        say(&format!("{server:?} killed and started {} s later, {rounds} times:", AWAY.as_secs()));
+        say(&format!("{} killed and started {} s later, {rounds} times:", server.name(), AWAY.as_secs()));
         let spread = |of: fn(&Outage) -> Duration| Spread::of(all.iter().map(of).collect());
         say(&format!("  away until it answers: {}", spread(|outage| outage.away)));
         say(&format!("  no job ended for: {}", spread(|outage| outage.without_ends)));
         say(&format!("  no trigger accepted for: {}", spread(|outage| outage.without_triggers)));
         say(&format!("  longest wait for a result: {}", spread(|outage| outage.longest_wait)));
+        let slowest = all.iter().max_by_key(|outage| outage.longest_wait);
+        say(&format!("    {}", slowest.map_or("", |outage| &outage.slowest)));
         let beyond = all.iter().map(|outage| outage.without_ends.saturating_sub(outage.away)).collect();
         say(&format!("  stall beyond being away: {}", Spread::of(beyond)));
         say(&format!(

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{QUICK, Statuses, args, deploy, said, since};
+use super::{QUICK, Said, Statuses, args, deploy, said, since};
 use crate::client::Client;
 use crate::data_server::DataServer;
 use crate::hub::Hub;
@@ -36,6 +36,16 @@ pub enum Server {
     Valkey,
 }
 
+impl Server {
+    /// `nats` or `valkey`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nats => "nats",
+            Self::Valkey => "valkey",
+        }
+    }
+}
+
 /// What one outage cost.
 #[derive(Clone, Debug)]
 pub struct Outage {
@@ -47,6 +57,8 @@ pub struct Outage {
     pub without_triggers: Duration,
     /// The longest that a caller of the synchronous webhook waited for a result.
     pub longest_wait: Duration,
+    /// That caller: when the request was sent, its script began and ended, and the answer came, since the kill.
+    pub slowest: String,
     /// Answers to requests that were under way when the server went, or came while it was away or within 2 s of its
     /// return.
     pub meanwhile: Statuses,
@@ -161,23 +173,40 @@ async fn all_ended(system: &System, calls: &[Call]) {
 
 fn measured(hub: &Hub, calls: &[Call], (gone_us, back_us): (i64, i64)) -> Outage {
     let began_us = calls.iter().map(|call| call.sent_us).min().unwrap_or(gone_us);
-    let ends =
-        said(hub).into_iter().filter(|said| said.ended && said.at_us >= began_us).map(|said| said.at_us);
+    let said = said(hub);
+    let ends = said.iter().filter(|said| said.ended && said.at_us >= began_us).map(|said| said.at_us);
     let accepted = calls.iter().filter(|call| call.accepted());
     // a caller who waits is accepted when the answer comes: for triggers those count who do not
     let triggers = accepted.clone().filter(|call| !call.waits).map(|call| call.answered_us);
-    let waits = accepted.clone().filter(|call| call.waits).map(|call| since(call.sent_us, call.answered_us));
+    let slowest =
+        accepted.clone().filter(|call| call.waits).max_by_key(|call| call.answered_us - call.sent_us);
     let during = |call: &&Call| call.answered_us >= gone_us && call.sent_us < back_us + RETURNS_US;
     let (meanwhile, otherwise) = calls.iter().partition(during);
     Outage {
         away: since(gone_us, back_us),
         without_ends: longest_gap(ends.collect()),
         without_triggers: longest_gap(triggers.collect()),
-        longest_wait: waits.max().unwrap_or_default(),
+        longest_wait: slowest.map_or(Duration::ZERO, |call| since(call.sent_us, call.answered_us)),
+        slowest: slowest.map_or_else(String::new, |call| told(call, &said, gone_us)),
         meanwhile: statuses(meanwhile),
         otherwise: statuses(otherwise),
         jobs: accepted.count(),
     }
+}
+
+fn told(call: &Call, said: &[Said], gone_us: i64) -> String {
+    let at = |us: i64| format!("{:+} ms", (us - gone_us) / 1000);
+    let of_it = said.iter().filter(|said| said.job == call.job);
+    let said: Vec<String> = of_it
+        .map(|said| format!("{} {}", if said.ended { "ended" } else { "begun" }, at(said.at_us)))
+        .collect();
+    format!(
+        "job {}: sent {}, {}, answered {}",
+        call.job,
+        at(call.sent_us),
+        said.join(", "),
+        at(call.answered_us)
+    )
 }
 
 fn statuses(calls: Vec<&Call>) -> Statuses {

@@ -10,6 +10,7 @@ mod dead_letters;
 mod deno_fetch;
 mod durable;
 mod endings;
+mod failures;
 mod faults;
 mod gate;
 mod handlers;
