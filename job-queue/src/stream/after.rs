@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn round_trips() {
-        let after = After { workspace: "my.ws".parse().unwrap(), id: JobId::random() };
+        let after = After { workspace: "my-ws".parse().unwrap(), id: JobId::random() };
         assert_eq!(After::decode(&after.encode()), Some(after.clone()));
         assert!(after.is_at(&after.timer().target) && !after.is_at(&after.timer().subject));
         assert_eq!(After::decode(b"\xff\xff"), None);
