@@ -103,6 +103,15 @@ impl Broker {
         matches!(tokio::time::timeout(bound, self.client.flush()).await, Ok(Ok(())))
     }
 
+    /// Waits until there is a link. What is published without one leaves with the next one, however late that is.
+    pub async fn linked(&self) {
+        let mut link = self.link.clone();
+        // the sender lives as long as the client does; without it there will be no link, and our caller has a deadline
+        if link.wait_for(|link| matches!(link, Link::Up(_))).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Whether the client holds a connection at this moment.
     pub fn is_up(&self) -> bool {
         self.client.connection_state() == State::Connected

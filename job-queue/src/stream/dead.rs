@@ -136,7 +136,7 @@ impl DeadLetters {
         let (workspace, job) = names::job_of(&letter.subject)
             .ok_or_else(|| PublishError::Refused(format!("`{}` is no job's subject", letter.subject)))?;
         let subject = names::dead(workspace, job);
-        in_time(Instant::now() + ANSWER_WITHIN, async {
+        in_time(&self.0, Instant::now() + ANSWER_WITHIN, async {
             let message = PublishMessage::build().payload(letter.encode().into());
             let sent = self.0.jetstream().send_publish(subject, message).await.map_err(refused)?;
             sent.await.map(drop).map_err(refused)

@@ -55,7 +55,7 @@ impl Publisher {
     /// # Errors
     /// See [`PublishError`]; only [`PublishError::Unanswered`] leaves open whether the job exists.
     pub async fn publish(&self, job: &mut Job, args: Bytes, deadline: Instant) -> Result<(), PublishError> {
-        in_time(deadline, self.send(job, args)).await
+        in_time(&self.broker, deadline, self.send(job, args)).await
     }
 
     /// Puts an envelope back where it was, as it was. `nonce` is the same when the same is tried again.
@@ -70,7 +70,7 @@ impl Publisher {
         deadline: Instant,
     ) -> Result<(), PublishError> {
         let dedupe_id = format!("again/{subject}/{nonce}");
-        in_time(deadline, self.put(subject.to_owned(), envelope, dedupe_id)).await
+        in_time(&self.broker, deadline, self.put(subject.to_owned(), envelope, dedupe_id)).await
     }
 
     /// Puts a job to those that may start, whose timer has fired. `nonce` is the same when the same is tried again.
@@ -86,7 +86,7 @@ impl Publisher {
     ) -> Result<(), PublishError> {
         let dedupe_id = format!("again/{subject}/{nonce}");
         let offered = self.offer(subject.to_owned(), envelope, dedupe_id).map(|answer| answer.map(drop));
-        in_time(deadline, offered).await
+        in_time(&self.broker, deadline, offered).await
     }
 
     /// Puts a job aside that is to be tried again, whether a timer of it is there or not.
@@ -94,7 +94,7 @@ impl Publisher {
     /// # Errors
     /// As [`Self::publish`].
     pub async fn put_aside(&self, job: &Job, deadline: Instant) -> Result<(), PublishError> {
-        in_time(deadline, timer::set(&self.broker, Timer::of(job), Before::Whatever)).await
+        in_time(&self.broker, deadline, timer::set(&self.broker, Timer::of(job), Before::Whatever)).await
     }
 
     /// Pulls a job forward whose timer has not fired; the job as it waits now, or none where it does not wait there (any
@@ -106,7 +106,13 @@ impl Publisher {
         let Place::Timer(sequence) = queued.place else { return Ok(None) };
         let job = Job { scheduled_us: Some(now_us()), ..queued.job.clone() };
         // it replaces the timer, so that there is never a second message that could fire later
-        match in_time(deadline, timer::set(&self.broker, Timer::of(&job), Before::Message(sequence))).await {
+        match in_time(
+            &self.broker,
+            deadline,
+            timer::set(&self.broker, Timer::of(&job), Before::Message(sequence)),
+        )
+        .await
+        {
             Ok(()) => Ok(Some(job)),
             Err(PublishError::Duplicate) => Ok(None),
             Err(error) => Err(error),
@@ -148,12 +154,19 @@ impl Publisher {
     }
 }
 
-/// async-nats may wait without limit while it is disconnected.
-pub(super) fn in_time(
+/// async-nats may wait without limit while it is disconnected. And what it is handed then leaves with the next link: jobs
+/// whose callers were refused long before would all come at once, ahead of those that are accepted. So they are not handed
+/// to it.
+pub(super) fn in_time<'a>(
+    broker: &'a Broker,
     deadline: Instant,
-    publishing: impl Future<Output = Result<(), PublishError>>,
-) -> impl Future<Output = Result<(), PublishError>> {
-    tokio::time::timeout_at(deadline, publishing).map(|answer| {
+    publishing: impl Future<Output = Result<(), PublishError>> + 'a,
+) -> impl Future<Output = Result<(), PublishError>> + 'a {
+    let linked = async move {
+        broker.linked().await;
+        publishing.await
+    };
+    tokio::time::timeout_at(deadline, linked).map(|answer| {
         answer.unwrap_or_else(|_| {
             Err(PublishError::Unanswered("no acknowledgement before the deadline".to_owned()))
         })

@@ -55,7 +55,7 @@ impl Ticks {
     /// # Errors
     /// It is not, or not certainly, set.
     pub async fn replace(&self, tick: &Tick, deadline: Instant) -> Result<(), PublishError> {
-        publish::in_time(deadline, self.set(tick, Before::Whatever)).await
+        publish::in_time(&self.0, deadline, self.set(tick, Before::Whatever)).await
     }
 
     /// Sets a schedule's timer, unless it has one: then that is later news, or the same.
@@ -63,7 +63,7 @@ impl Ticks {
     /// # Errors
     /// It is not certain that it has one.
     pub async fn follow(&self, tick: &Tick, deadline: Instant) -> Result<(), PublishError> {
-        match publish::in_time(deadline, self.set(tick, Before::Nothing { dedupe_id: None })).await {
+        match publish::in_time(&self.0, deadline, self.set(tick, Before::Nothing { dedupe_id: None })).await {
             Err(PublishError::Duplicate) => Ok(()),
             other => other,
         }

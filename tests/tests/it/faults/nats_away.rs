@@ -136,6 +136,32 @@ async fn triggers_while_nats_is_gone_never_run_twice() {
 }
 
 #[tokio::test]
+async fn a_trigger_without_a_link_to_nats_is_not_sent_when_there_is_one_again() {
+    let system = system().await;
+    let (stage, client) = (Stage::set(&system).await, system.client());
+    client.wait(QUICK, stage.args("before")).await.expect(200).text();
+    system.nats().kill();
+    eventually("the gateway knows that NATS is gone", BOUND, async || {
+        let lines = system.gateway(0).log_lines();
+        lines.iter().any(|line| line["message"] == "nats disconnected").then_some(())
+    })
+    .await;
+    let id = refused(client, &run(QUICK), &stage, "refused").await;
+    system.nats().start_again().await;
+
+    // over the same connection, and so behind whatever was kept for it
+    let after = eventually("a trigger is accepted", BOUND, async || {
+        let answer = client.post(&run(QUICK)).json(stage.args("after")).send().await;
+        (answer.status == 201).then(|| answer.text())
+    })
+    .await;
+    assert_ended_with(client, &after, "after").await;
+    backlog_is(&system, 0).await;
+    assert_eq!(stage.runs_of(&id), 0, "its caller was refused");
+    client.get_path(&format!("jobs_u/get/{id}")).send().await.expect(404);
+}
+
+#[tokio::test]
 async fn a_version_that_has_to_be_fetched_is_refused_with_the_id_it_then_runs_under() {
     let system = system().gateways(2).await;
     let (stage, client) = (Stage::set(&system).await, system.client());
