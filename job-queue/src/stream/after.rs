@@ -55,7 +55,7 @@ impl Afters {
             return Ok(());
         }
         let after = After { workspace: job.workspace.clone(), id: job.id };
-        publish::in_time(deadline, timer::set(&self.0, after.timer(), Before::Whatever)).await
+        publish::in_time(&self.0, deadline, timer::set(&self.0, after.timer(), Before::Whatever)).await
     }
 }
 
