@@ -34,7 +34,7 @@ pub enum Consumers {
 #[derive(Clone, Debug, clap::Args)]
 pub struct List {
     #[command(flatten)]
-    nats: Nats,
+    access: Access,
     /// The time between both looks
     #[arg(long, default_value_t = 2, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=60))]
     over: u64,
@@ -49,13 +49,13 @@ pub struct Reset {
     #[arg(long)]
     start_again: bool,
     #[command(flatten)]
-    nats: Nats,
+    access: Access,
 }
 
 /// Which NATS, and the password of its user `provision`.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
-struct Nats {
+struct Access {
     /// NATS, such as nats://nats:4222
     #[arg(long, value_name = "URL", required_unless_present = "data", requires = "nats_password_file")]
     nats_url: Option<String>,
@@ -74,17 +74,17 @@ impl Consumers {
     /// NATS is not there or refuses, or there is a reason not to.
     pub async fn run(self, format: Format) -> Result<(), Failure> {
         match self {
-            Self::List(List { nats, over }) => {
-                list(&nats.open().await?, Duration::from_secs(over), format).await
+            Self::List(List { access, over }) => {
+                list(&access.open().await?, Duration::from_secs(over), format).await
             }
-            Self::Reset(Reset { name, start_again, nats }) => {
-                reset(&nats.open().await?, &name, start_again, format).await
+            Self::Reset(Reset { name, start_again, access }) => {
+                reset(&access.open().await?, &name, start_again, format).await
             }
         }
     }
 }
 
-impl Nats {
+impl Access {
     async fn open(&self) -> Result<job_queue::Consumers, Failure> {
         let (url, password) = match (&self.nats_url, &self.nats_password_file, &self.data) {
             (Some(url), Some(file), _) => (url.clone(), secret_in(file)?),

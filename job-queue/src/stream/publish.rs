@@ -171,11 +171,7 @@ pub(super) fn in_time<'a>(
     deadline: Instant,
     publishing: impl Future<Output = Result<(), PublishError>> + 'a,
 ) -> impl Future<Output = Result<(), PublishError>> + 'a {
-    let linked = async move {
-        broker.linked().await;
-        publishing.await
-    };
-    tokio::time::timeout_at(deadline, linked).map(|answer| {
+    tokio::time::timeout_at(deadline, broker.linked().then(move |()| publishing)).map(|answer| {
         answer.unwrap_or_else(|_| {
             Err(PublishError::Unanswered("no acknowledgement before the deadline".to_owned()))
         })

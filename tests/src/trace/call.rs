@@ -82,9 +82,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<Call>, String> {
             let Some(begun) = open.remove(thread) else { return Err(line.to_owned()) };
             let (_, more) = resumed.split_once(" resumed>").ok_or(line)?;
             let words = format!("{}{more}", begun.words);
-            calls.extend(call(&words, (begun.number, number), begun.begun_ns, Some(at)).ok_or(line)?);
+            calls.extend(call(&words, (begun.number, number), begun.begun_ns, Some(at))?);
         } else {
-            calls.extend(call(rest, (number, number), at, None).ok_or(line)?);
+            calls.extend(call(rest, (number, number), at, None)?);
         }
     }
     calls.sort_by_key(|call| call.begun);
@@ -99,21 +99,24 @@ fn leader(line: &str) -> Option<(&str, u64, &str)> {
     Some((thread, seconds.parse::<u64>().ok()? * 1_000_000_000 + ns.parse::<u64>().ok()?, rest))
 }
 
-/// `name(fd<target>, "bytes", …) = result <seconds.ns>`; the inner none for a call that is of no interest.
+/// `name(fd<target>, "bytes", …) = result <seconds.ns>`; none for a call that is of no interest.
+///
+/// # Errors
+/// It is no such line.
 fn call(
     words: &str,
     (begun, ended): (usize, usize),
     begun_ns: u64,
     returned: Option<u64>,
-) -> Option<Option<Call>> {
-    let (name, rest) = words.split_once('(')?;
-    let Some(kind) = kind(name) else { return Some(None) };
-    let (arguments, result) = rest.rsplit_once(") = ").or_else(|| rest.rsplit_once(" = "))?;
-    let Some((target, bytes)) = target(arguments) else { return Some(None) };
+) -> Result<Option<Call>, &str> {
+    let (name, rest) = words.split_once('(').ok_or(words)?;
+    let Some(kind) = kind(name) else { return Ok(None) };
+    let (arguments, result) = rest.rsplit_once(") = ").or_else(|| rest.rsplit_once(" = ")).ok_or(words)?;
+    let Some((target, bytes)) = target(arguments) else { return Ok(None) };
     let took = result.rsplit_once(" <").and_then(|(_, took)| ns(took.strip_suffix('>')?));
     let ended_ns = returned.unwrap_or(begun_ns + took.unwrap_or(0));
     let done = !result.trim_start().starts_with(['-', '?']);
-    Some(Some(Call { kind, target, text: strings(bytes), begun, ended, begun_ns, ended_ns, done }))
+    Ok(Some(Call { kind, target, text: strings(bytes), begun, ended, begun_ns, ended_ns, done }))
 }
 
 fn kind(name: &str) -> Option<Kind> {
@@ -182,7 +185,7 @@ mod tests {
             told,
             [
                 (Kind::Read, r#"PUB a \"b\"\r\n"#, 0, 0),
-                (Kind::Write, r#")\0(hello)"#, 1, 3),
+                (Kind::Write, r")\0(hello)", 1, 3),
                 (Kind::Sync, "", 4, 4),
                 (Kind::Sync, "", 5, 5),
                 (Kind::Write, r"MSG x\r\n", 6, 6),
