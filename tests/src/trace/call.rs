@@ -185,7 +185,7 @@ mod tests {
             told,
             [
                 (Kind::Read, r#"PUB a \"b\"\r\n"#, 0, 0),
-                (Kind::Write, r#")\0(hello)"#, 1, 3),
+                (Kind::Write, r")\0(hello)", 1, 3),
                 (Kind::Sync, "", 4, 4),
                 (Kind::Sync, "", 5, 5),
                 (Kind::Write, r"MSG x\r\n", 6, 6),

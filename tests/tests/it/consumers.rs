@@ -40,7 +40,7 @@ async fn hookmill(system: &System, args: &[&str]) -> Ended {
 /// What `list` says of the consumer of Bash jobs.
 async fn state(system: &System) -> Value {
     let listed = hookmill(system, &["list", "--over", "1"]).await;
-    listed.json().as_array().unwrap().iter().cloned().find(|row| row["name"] == CONSUMER).unwrap()
+    listed.json().as_array().unwrap().iter().find(|row| row["name"] == CONSUMER).unwrap().clone()
 }
 
 async fn shows(system: &System, expected: &str) -> Value {

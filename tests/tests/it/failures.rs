@@ -6,14 +6,14 @@ use system_tests::{Answer, Client, Service, System, eventually};
 use crate::faults::stage::{BOUND, HELD, QUICK, Stage, assert_ended_with, backlog_is, figure};
 
 /// A metric's value at a service, by its name and labels as they are printed; none where it is not there.
-async fn metric(service: &Service, name: &str) -> Option<f64> {
+async fn metric(service: &Service, name: &str) -> Option<u64> {
     let text =
         reqwest::get(format!("{}/metrics", service.admin_url().await)).await.unwrap().text().await.unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
     line.parse().ok()
 }
 
-async fn shows(service: &Service, name: &str, wanted: impl Fn(f64) -> bool) {
+async fn shows(service: &Service, name: &str, wanted: impl Fn(u64) -> bool) {
     eventually(&format!("{name} of {}", service.name()), BOUND, async || {
         metric(service, name).await.filter(|value| wanted(*value)).map(drop)
     })
@@ -49,9 +49,9 @@ async fn nats_away() {
     let stage = Stage::set(&system).await;
     system.nats().kill();
     for service in [system.gateway(0), system.worker(0)] {
-        shows(service, r#"ready_check{check="nats"}"#, |value| value == 0.0).await;
-        shows(service, "ready", |value| value == 0.0).await;
-        shows(service, "nats_disconnected_total", |value| value >= 1.0).await;
+        shows(service, r#"ready_check{check="nats"}"#, |value| value == 0).await;
+        shows(service, "ready", |value| value == 0).await;
+        shows(service, "nats_disconnected_total", |value| value >= 1).await;
     }
     for answer in [asynchronous(system.client(), &stage).await, keyed(system.client(), &stage).await] {
         told("nats away", &answer);
@@ -73,8 +73,8 @@ async fn valkey_away() {
         assert!(answer.header("x-job-id").is_empty(), "nothing exists");
     }
     for service in [system.gateway(0), system.worker(0)] {
-        shows(service, r#"job_queue_store_errors_total{kind="unavailable"}"#, |value| value >= 1.0).await;
-        shows(service, "ready", |value| value == 1.0).await;
+        shows(service, r#"job_queue_store_errors_total{kind="unavailable"}"#, |value| value >= 1).await;
+        shows(service, "ready", |value| value == 1).await;
     }
     system.valkey().start_again().await;
     assert_ended_with(client, &job, "seen").await;
@@ -92,8 +92,7 @@ async fn valkey_at_its_memory_limit() {
     let by_key = keyed(client, &stage).await;
     told("memory limit, keyed", &by_key);
     assert_eq!((answer.status, sync.status, by_key.status), (201, 504, 503));
-    shows(system.worker(0), r#"job_queue_store_errors_total{kind="unavailable"}"#, |value| value >= 1.0)
-        .await;
+    shows(system.worker(0), r#"job_queue_store_errors_total{kind="unavailable"}"#, |value| value >= 1).await;
     system.valkey().administer(&["CONFIG", "SET", "maxmemory", "0"]).await.unwrap();
     assert_ended_with(client, &answer.text(), "seen").await;
     assert_ended_with(client, sync.header("x-job-id"), "seen").await;

@@ -98,7 +98,7 @@ impl Nats {
 }
 
 fn is_block(path: &str) -> bool {
-    path.contains("/streams/JOBS_0/msgs/") && path.ends_with(".blk")
+    path.split_once("/streams/JOBS_0/msgs/").is_some_and(|(_, file)| file.strip_suffix(".blk").is_some())
 }
 
 /// `PUB $JS.ACK.….JOBS_0.<consumer>.<count>.<sequence>.… <length>\r\n+ACK`: the sequence, and where it ends.

@@ -39,11 +39,11 @@ impl Valkey {
         let written = calls.iter().find(|call| call.kind == Kind::Write && is_log(call.path()) && has(call));
         let written = written.unwrap_or_else(|| panic!("{words:?} was never written"));
         let before = || calls.iter().filter(|call| call.is_socket() && call.ended < written.begun);
-        let asked = before().filter(|call| call.kind == Kind::Read && has(call)).last();
+        let asked = before().rfind(|call| call.kind == Kind::Read && has(call));
         let asked = asked.unwrap_or_else(|| panic!("nobody asked for {words:?}"));
         // it may have come in several pieces, of which the last one counts
         let ours = || calls.iter().filter(|call| call.target == asked.target);
-        let asked = ours().filter(|call| call.kind == Kind::Read && call.ended < written.begun).last();
+        let asked = ours().rfind(|call| call.kind == Kind::Read && call.ended < written.begun);
         let asked = asked.unwrap_or_else(|| panic!("nobody asked for {words:?}"));
         let answered = ours().find(|call| call.kind == Kind::Write && call.begun > asked.ended);
         kept(calls, written, answered.unwrap_or_else(|| panic!("no answer to {words:?}")))
