@@ -16,6 +16,8 @@ use super::stage::{BOUND, HELD, Stage, backlog_is, figure};
 const WINDOW: Duration = Duration::from_secs(20);
 /// How many wait in the end.
 const CALLERS: usize = 500;
+/// How many come at once: that many a machine with other work takes in time.
+const AT_ONCE: usize = 50;
 /// How many of them are answered before the rest hangs up: one slot runs them all.
 const ANSWERED: usize = 20;
 
@@ -61,8 +63,11 @@ async fn five_hundred_waiting_callers_cost_as_much_as_one() {
     stage.begins(1).await;
     let (one, jitter) = background(&system).await;
 
-    callers.extend((1..CALLERS).map(|number| stage.caller(client, HELD, &format!("value-{number}"))));
-    backlog_is(&system, CALLERS as u64).await;
+    while callers.len() < CALLERS {
+        let next = callers.len()..CALLERS.min(callers.len() + AT_ONCE);
+        callers.extend(next.map(|number| stage.caller(client, HELD, &format!("value-{number}"))));
+        backlog_is(&system, callers.len() as u64).await;
+    }
     eventually("rows of all jobs in the listing", BOUND, async || {
         (client.list(&format!("per_page={CALLERS}")).await.len() == CALLERS).then_some(())
     })
