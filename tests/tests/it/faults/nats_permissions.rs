@@ -178,6 +178,8 @@ const TABLE: &[Row] = &[
         may: &[
             "PUB $JS.API.CONSUMER.CREATE.JOBS_0.w-bash-p1.job.0.bash.p1.>",
             "PUB $JS.API.CONSUMER.MSG.NEXT.JOBS_0.w-bash-p1",
+            // what its consumer does, for metrics
+            "PUB $JS.API.CONSUMER.INFO.JOBS_0.w-bash-p1",
             "PUB $JS.ACK.JOBS_0.w-bash-p1.1.1.1.1.0",
             "PUB $JS.API.DIRECT.GET.KV_CATALOG.$KV.CATALOG.script.main.x",
             "PUB dead.main.x",
@@ -212,7 +214,7 @@ const TABLE: &[Row] = &[
             "PUB $JS.API.CONSUMER.CREATE.KV_CATALOG.w.$KV.CATALOG.user.>",
             "PUB $JS.API.CONSUMER.CREATE.JOBS_0.spy.job.>",
             "PUB $JS.API.STREAM.INFO.TIMERS",
-            "PUB $JS.API.CONSUMER.INFO.JOBS_0.w-bash-p1",
+            "PUB $JS.API.CONSUMER.INFO.TIMERS.fire-0",
             "PUB $JS.API.DIRECT.GET.JOBS_0",
             "PUB $JS.API.DIRECT.GET.DEAD",
             "PUB $JS.API.STREAM.MSG.DELETE.DEAD",
