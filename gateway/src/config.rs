@@ -111,19 +111,20 @@ impl FromValues for Config {
                 "how old large arguments are at least that are removed because nothing knows their job",
             ),
         };
-        v.check(
-            config.retention.default <= config.retention.longest,
-            "retention is longer than retention-max",
-        );
-        v.check(config.wait_default <= config.wait_max, "wait-default is longer than wait-max");
-        v.check(config.sweep_every >= SWEEP_LEAST, "sweep-every is less than 100ms");
-        v.check(config.bounds.timers_bytes > 0, "timers-limit is 0: no job could be put aside");
-        v.check(config.args_grace >= ARGS_GRACE_LEAST, "args-grace is less than 2s");
-        v.check(
-            config.body_limit <= 64 * 1024 * 1024,
-            "body-limit is over 64MiB, the most a queue can carry",
-        );
+        config.check(v);
         config
+    }
+}
+
+impl Config {
+    /// What no single value says.
+    fn check(&self, v: &mut Values) {
+        v.check(self.retention.default <= self.retention.longest, "retention is longer than retention-max");
+        v.check(self.wait_default <= self.wait_max, "wait-default is longer than wait-max");
+        v.check(self.sweep_every >= SWEEP_LEAST, "sweep-every is less than 100ms");
+        v.check(self.bounds.timers_bytes > 0, "timers-limit is 0: no job could be put aside");
+        v.check(self.args_grace >= ARGS_GRACE_LEAST, "args-grace is less than 2s");
+        v.check(self.body_limit <= 64 * 1024 * 1024, "body-limit is over 64MiB, the most a queue can carry");
     }
 }
 

@@ -127,21 +127,26 @@ impl FromValues for Config {
             ),
             base_url: v.or("base-url", "http://127.0.0.1:8000", "where people reach the API"),
         };
-        let lease_fits = (Duration::from_secs(1)..=Duration::from_secs(15)).contains(&config.lease);
-        v.check(lease_fits, "lease is not within 1s and 15s");
-        v.check(config.bury_again >= BURY_LEAST, "bury-again is less than 100ms");
-        v.check(config.timeout_default <= config.timeout_max, "timeout-default is longer than timeout-max");
-        v.check(!config.base_internal_url.ends_with('/'), "base-internal-url ends with a slash");
-        for (key, url) in config.services() {
-            // what is not known cannot be kept from scripts
-            v.check(place(&url).is_some(), &format!("{key} names no host and port"));
-        }
-        v.check(!config.only_tags || !config.tags.is_empty(), "only-tags without tags would serve nothing");
+        config.check(v);
         config
     }
 }
 
 impl Config {
+    /// What no single value says.
+    fn check(&self, v: &mut Values) {
+        let lease_fits = (Duration::from_secs(1)..=Duration::from_secs(15)).contains(&self.lease);
+        v.check(lease_fits, "lease is not within 1s and 15s");
+        v.check(self.bury_again >= BURY_LEAST, "bury-again is less than 100ms");
+        v.check(self.timeout_default <= self.timeout_max, "timeout-default is longer than timeout-max");
+        v.check(!self.base_internal_url.ends_with('/'), "base-internal-url ends with a slash");
+        for (key, url) in self.services() {
+            // what is not known cannot be kept from scripts
+            v.check(place(&url).is_some(), &format!("{key} names no host and port"));
+        }
+        v.check(!self.only_tags || !self.tags.is_empty(), "only-tags without tags would serve nothing");
+    }
+
     /// What lies around scripts. The ports they may connect to are those of the internet without those of the
     /// services beside us, and the API's.
     pub(crate) fn surrounding(&self) -> Surrounding {
