@@ -32,6 +32,9 @@ pub(crate) struct Options {
     /// Folder in which data are made and removed; the disk under it is what is measured
     #[arg(long, value_name = "FOLDER")]
     pub(crate) data: Option<PathBuf>,
+    /// How many jobs `--only backlog` queues
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(100..))]
+    pub(crate) backlog: u64,
     /// How results are printed
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
@@ -50,6 +53,8 @@ pub(crate) enum Part {
     Deno,
     /// What confining a program costs.
     Launcher,
+    /// A long queue, beside an empty one; only when it is asked for.
+    Backlog,
 }
 
 /// How results are printed.
@@ -76,12 +81,12 @@ pub(crate) enum Role {
 impl Options {
     /// Whether the part is asked for.
     pub(crate) fn wants(&self, part: Part) -> bool {
-        self.only.is_empty() || self.only.contains(&part)
+        self.only.contains(&part) || (self.only.is_empty() && part != Part::Backlog)
     }
 
     /// Whether anything is asked for that needs an installation.
     pub(crate) fn wants_webhooks(&self) -> bool {
-        self.only.is_empty() || self.only.iter().any(|part| *part != Part::Launcher)
+        self.only.is_empty() || self.only.iter().any(|part| !matches!(part, Part::Launcher | Part::Backlog))
     }
 
     /// The profiles, in their order.
@@ -110,6 +115,8 @@ mod tests {
         let args = Args::parse_from(["bench", "--only", "floor,deno", "--quick"]);
         assert!(args.options.wants(Part::Floor) && args.options.wants(Part::Deno));
         assert!(!args.options.wants(Part::Bash));
+        let all = Args::parse_from(["bench"]);
+        assert!(all.options.wants(Part::Bash) && !all.options.wants(Part::Backlog));
         assert_eq!(args.options.profiles(), [Profile::Durable]);
         assert!(Args::try_parse_from(["bench", "--only", "celery"]).is_err());
     }

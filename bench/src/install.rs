@@ -51,11 +51,11 @@ pub(crate) struct Install {
 }
 
 impl Install {
-    /// Starts everything on free ports, with data in a new folder inside `parent`.
+    /// Starts everything on free ports, with data in a new folder inside `parent` and a job stream of so many bytes.
     ///
     /// # Errors
     /// A program is missing, or does not start within its time.
-    pub(crate) async fn start(parent: &Path, profile: Profile) -> anyhow::Result<Self> {
+    pub(crate) async fn start(parent: &Path, profile: Profile, queue_bytes: u64) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("bench-data-").tempdir_in(parent)?;
         let data = DataFolder::take(folder.path())?;
         let credentials = Credentials::load_or_generate(data.path())?;
@@ -63,7 +63,7 @@ impl Install {
         let monitor = loopback(free_port()?);
         let from = Ingredients { folder: data.path(), credentials: &credentials, profile };
         let addresses = servers(&mut children, from, monitor.port()).await?;
-        provision(&streams(&addresses, &credentials)).await?;
+        provision(&streams(&addresses, &credentials, queue_bytes)?).await?;
         let token = first_admin(&addresses, &credentials).await?;
         let api = loopback(free_port()?);
         let mut install = Self { api, monitor, token, addresses, credentials, children, data, folder };
@@ -77,7 +77,7 @@ impl Install {
         let listen = |addr: SocketAddr| vec![("listen", addr.to_string())];
         self.service(AUTH_SERVICE, listen(auth)).await?;
         self.service(GATEWAY, listen(self.api)).await?;
-        self.service(WORKER, self.for_worker()?).await?;
+        self.service(WORKER, self.for_worker("work")?).await?;
         let who = Call::get(format!("/api/w/{WORKSPACE}/users/whoami")).with_token(&self.token);
         http_client::until(self.api, &who, StatusCode::OK, READY_WITHIN).await
     }
@@ -89,13 +89,36 @@ impl Install {
         self.child(name, ours(name)?, Vec::new(), env).await
     }
 
-    fn for_worker(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
+    /// Starts another worker, for this tag alone.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(crate) async fn start_worker_for(&mut self, tag: &str) -> anyhow::Result<()> {
+        let own = vec![("only-tags", "true".to_owned()), ("tags", tag.to_owned())];
+        let more = self.for_worker("work-of-a-tag")?.into_iter().chain(own).collect();
+        self.service(WORKER, more).await
+    }
+
+    /// Ends the process that was started last.
+    pub(crate) async fn stop_last(&mut self) {
+        self.children.stop_last().await;
+    }
+
+    /// Every process with its id, in the order of their start.
+    ///
+    /// # Errors
+    /// One has ended.
+    pub(crate) async fn processes(&mut self) -> anyhow::Result<Vec<(&'static str, i32)>> {
+        self.children.processes().await
+    }
+
+    fn for_worker(&self, work: &str) -> anyhow::Result<Vec<(&'static str, String)>> {
         let url = format!("http://{}", self.api);
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         Ok(vec![
             ("base-internal-url", url.clone()),
             ("base-url", url),
-            ("work-dir", text(self.data.join("work"))),
+            ("work-dir", text(self.data.join(work))),
             ("deno", text(hookmill::up::tools::find("deno")?)),
         ])
     }
@@ -154,13 +177,13 @@ async fn servers(children: &mut Children, from: Ingredients<'_>, monitor: u16) -
     })
 }
 
-fn streams(addresses: &Addresses, credentials: &Credentials) -> Streams {
-    Streams {
+fn streams(addresses: &Addresses, credentials: &Credentials, queue_bytes: u64) -> anyhow::Result<Streams> {
+    Ok(Streams {
         url: addresses.nats_url.clone(),
         password: Secret::new(credentials.nats_password(PROVISION).to_owned()),
         replicas: 1,
-        max_queue_bytes: 1 << 30,
-    }
+        max_queue_bytes: queue_bytes.try_into()?,
+    })
 }
 
 async fn first_admin(addresses: &Addresses, credentials: &Credentials) -> anyhow::Result<String> {

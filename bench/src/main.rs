@@ -3,6 +3,7 @@
 //! The program is also the floor's gateway and worker, and the supervisor of everything it starts.
 
 mod args;
+mod backlog;
 mod case;
 mod facts;
 mod floor;

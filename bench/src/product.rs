@@ -18,6 +18,9 @@ const FETCHERS: usize = 8;
 /// How long fetching all results of a case may take.
 const FETCH_WITHIN: Duration = Duration::from_secs(60);
 
+/// Where the script of the long queue is deployed.
+const BACKLOG: &str = "f/bench/backlog";
+
 /// Where and as whom to call.
 #[derive(Clone, Debug)]
 pub(crate) struct Product {
@@ -43,18 +46,43 @@ impl Product {
     /// # Errors
     /// The gateway refuses it.
     pub(crate) async fn deploy(&self, script: Script) -> anyhow::Result<()> {
-        let body = json!({
-            "path": script.path(), "summary": "", "description": "",
+        self.create(&script.path(), script, json!({})).await
+    }
+
+    /// Deploys the Bash script once more, for workers of a tag.
+    ///
+    /// # Errors
+    /// The gateway refuses it.
+    pub(crate) async fn deploy_backlog(&self, tag: &str) -> anyhow::Result<()> {
+        self.create(BACKLOG, Script::Bash, json!({ "tag": tag })).await
+    }
+
+    async fn create(&self, path: &str, script: Script, more: Value) -> anyhow::Result<()> {
+        let mut body = json!({
+            "path": path, "summary": "", "description": "",
             "language": script.language(), "content": script.content(),
         });
+        if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+            body.extend(more);
+        }
         let call = Call::post(format!("/api/w/{WORKSPACE}/scripts/create"), body.to_string());
         let reply = once(self.addr, self.call(call)).await?.expect(StatusCode::CREATED);
-        reply.map(drop).with_context(|| format!("cannot deploy {}", script.path()))
+        reply.map(drop).with_context(|| format!("cannot deploy {path}"))
     }
 
     /// A webhook of a script.
     pub(crate) fn webhook(&self, script: Script, mode: Mode) -> Webhook {
-        Webhook { product: self.clone(), script, mode }
+        Webhook { product: self.clone(), path: script.path(), script, mode }
+    }
+
+    /// The asynchronous webhook of [`Product::deploy_backlog`].
+    pub(crate) fn backlog_webhook(&self) -> Webhook {
+        Webhook { product: self.clone(), path: BACKLOG.to_owned(), script: Script::Bash, mode: Mode::Async }
+    }
+
+    /// Asks for something of the workspace.
+    pub(crate) fn get(&self, route: &str) -> Call {
+        self.call(Call::get(format!("/api/w/{WORKSPACE}/{route}")))
     }
 
     /// Fetches the stored result of every job and compares it.
@@ -98,6 +126,7 @@ impl Product {
 /// Calls one webhook, with other arguments each time.
 pub(crate) struct Webhook {
     product: Product,
+    path: String,
     script: Script,
     mode: Mode,
 }
@@ -108,7 +137,7 @@ impl Target for Webhook {
             Mode::Async => "run",
             Mode::Sync => "run_wait_result",
         };
-        let path = format!("/api/w/{WORKSPACE}/jobs/{route}/p/{}", self.script.path());
+        let path = format!("/api/w/{WORKSPACE}/jobs/{route}/p/{}", self.path);
         self.product.call(Call::post(path, arguments(n).to_string()))
     }
 

@@ -16,20 +16,40 @@ const EMPTY_WITHIN: Duration = Duration::from_secs(120);
 /// The server tells nobody when a stream becomes empty; the load is over when this is asked.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How many messages there were at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    /// When.
+    pub(crate) at: Instant,
+    /// How many.
+    pub(crate) held: u64,
+}
+
 /// Waits until `JOBS_0` holds nothing; the moment it was so.
 ///
 /// # Errors
 /// Messages are left after two minutes.
 pub(crate) async fn until_empty(monitor: SocketAddr) -> anyhow::Result<Instant> {
+    Ok(until_at_most(monitor, 0).await?.at)
+}
+
+/// Waits until `JOBS_0` holds so many or fewer.
+///
+/// # Errors
+/// It holds more after two minutes.
+pub(crate) async fn until_at_most(monitor: SocketAddr, most: u64) -> anyhow::Result<Held> {
     let deadline = Instant::now() + EMPTY_WITHIN;
     let mut connection = Connection::open(monitor).await?;
     loop {
         let messages = messages(&mut connection).await?;
-        if messages == 0 {
-            return Ok(Instant::now());
+        if messages <= most {
+            return Ok(Held { at: Instant::now(), held: messages });
         }
         if Instant::now() > deadline {
-            bail!("{messages} messages are left in JOBS_0 after {} s", EMPTY_WITHIN.as_secs());
+            bail!(
+                "{messages} messages instead of {most} are left in JOBS_0 after {} s",
+                EMPTY_WITHIN.as_secs()
+            );
         }
         tokio::time::sleep(PAUSE).await;
     }

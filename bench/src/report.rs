@@ -3,6 +3,7 @@
 use hookmill::up::profile::Profile;
 use serde::Serialize;
 
+use crate::backlog::BacklogReport;
 use crate::facts::Facts;
 use crate::launcher::LauncherReport;
 use crate::overhead::Overhead;
@@ -20,6 +21,8 @@ pub(crate) struct Report {
     pub(crate) host: Facts,
     /// What confining a program costs, beside starting it bare.
     pub(crate) launcher: Vec<LauncherReport>,
+    /// What a long queue costs.
+    pub(crate) backlog: Option<BacklogReport>,
     /// One of each profile.
     pub(crate) profiles: Vec<ProfileReport>,
     /// What speaks against the figures.

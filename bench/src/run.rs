@@ -9,6 +9,7 @@ use clap::Parser;
 use hookmill::up::profile::Profile;
 
 use crate::args::{Args, Format, Options, Part, Role};
+use crate::backlog;
 use crate::case::{Mode, Script};
 use crate::facts::Facts;
 use crate::floor::Floor;
@@ -20,6 +21,9 @@ use crate::product::Product;
 use crate::queue;
 use crate::report::{CaseReport, ProfileReport, Report};
 use crate::sizes::Length;
+
+/// The size of the job stream, far above what any case leaves waiting.
+const QUEUE_BYTES: u64 = 1 << 30;
 
 /// Parses the command line and does what it says. 0 measured, 1 a result was wrong, a job was left or
 /// something failed, 2 wrongly used.
@@ -52,10 +56,16 @@ fn on_all_cores(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Resul
 async fn measure(options: Options) -> anyhow::Result<()> {
     let parent = data_folder(&options)?;
     let host = Facts::gather(&parent)?;
-    let mut report = Report { warnings: host.warnings(), host, launcher: Vec::new(), profiles: Vec::new() };
+    let mut report =
+        Report { warnings: host.warnings(), host, launcher: Vec::new(), backlog: None, profiles: Vec::new() };
     if options.wants(Part::Launcher) {
         let samples = if options.quick { 20 } else { 300 };
         report.launcher = launcher::measure(&parent, samples).await.context("launcher")?;
+    }
+    if options.wants(Part::Backlog) {
+        let profile = options.profile.unwrap_or(Profile::Durable);
+        let found = backlog::measure(&parent, profile, options.backlog, options.quick);
+        report.backlog = Some(Box::pin(found).await.context("backlog")?);
     }
     for profile in options.profiles().into_iter().filter(|_| options.wants_webhooks()) {
         let found = Box::pin(on_an_installation(&options, &parent, profile)).await?;
@@ -85,7 +95,7 @@ async fn on_an_installation(
     profile: Profile,
 ) -> anyhow::Result<ProfileReport> {
     let length = Length::of(options.quick, profile, options.profile.is_some());
-    let mut install = Install::start(parent, profile).await?;
+    let mut install = Install::start(parent, profile, QUEUE_BYTES).await?;
     let measured = tokio::select! {
         measured = everything(options, length, profile, &mut install) => measured,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),

@@ -18,6 +18,9 @@ impl Display for Report {
             writeln!(f, "  {level:<12}{n:>6}{p50:>9}{p95:>9}{added:>9}{ready:>19}")?;
         }
         self.launcher.iter().try_for_each(|launcher| writeln!(f, "  {launcher}"))?;
+        if let Some(backlog) = &self.backlog {
+            write!(f, "\n{backlog}")?;
+        }
         for profile in &self.profiles {
             write!(f, "\n{profile}")?;
         }

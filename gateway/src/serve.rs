@@ -74,10 +74,10 @@ async fn assemble(config: Config, housekeeping: &Housekeeping<'_>) -> anyhow::Re
     let records = Records::open(&redis)?;
     let auth = AuthClient::new(&config.auth_url, config.auth_credential.expose()).context("auth-url")?;
     let (completions, demultiplexer) = Completions::subscribe(&broker, instance, config.max_waiters).await?;
-    let (queued_rows, rows_writer) = QueuedRows::new(records.clone());
+    let (queued_rows, rows_writer) = QueuedRows::new(records.clone(), housekeeping.over.clone());
     let catalog = Catalog::open(broker.clone(), &KINDS);
     housekeeping.spawn("completions", demultiplexer);
-    housekeeping.spawn("listing rows", rows_writer);
+    housekeeping.spawn_until_it_ends("listing rows", rows_writer);
     let sweeper = Sweeper::new(broker.clone(), records.clone());
     housekeeping.spawn("sweeper", crate::sweep::keep(sweeper, catalog.clone(), config.sweep_every));
     let collector = Collector::new(broker.clone(), records.clone(), config.args_grace);
@@ -133,14 +133,19 @@ struct Housekeeping<'a> {
 
 impl Housekeeping<'_> {
     fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let (over, shutdown) = (self.over.clone(), self.process.shutdown.clone());
+        let over = self.over.clone();
+        self.spawn_until_it_ends(name, async move {
+            over.run_until_cancelled(task).await;
+        });
+    }
+
+    /// A task that knows itself when it is over, and has something to finish then.
+    fn spawn_until_it_ends(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let shutdown = self.process.shutdown.clone();
         self.process.spawn_essential(name, async move {
-            match over.run_until_cancelled(task).await {
-                None => Ok(()),
-                // the last handler took its sender along
-                Some(()) if shutdown.is_draining() => Ok(()),
-                Some(()) => anyhow::bail!("it ended while requests were served"),
-            }
+            task.await;
+            anyhow::ensure!(shutdown.is_draining(), "it ended while requests were served");
+            Ok(())
         });
     }
 }

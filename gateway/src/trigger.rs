@@ -12,6 +12,7 @@ use job_queue::{Job, PublishError, Reservation, Trace, Waiter, now_us};
 use proto::rights::Action;
 use proto::{ErrorCode, JobId, Language, ScriptHash, ScriptPath, Tag};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::app::App;
 use crate::auth::Caller;
@@ -193,12 +194,8 @@ async fn publish(
         job.keyed_until_us =
             i64::try_from(memory.as_micros()).ok().and_then(|memory| now_us().checked_add(memory));
     }
-    match app.publisher.publish(&mut job, order.args, deadline).await {
-        Ok(()) => {
-            app.pressure.note(&job);
-            app.queued_rows.note(job);
-            Ok(Triggered { id, waiting: waiter.map(Waiting::Named), replay: false })
-        }
+    match put(app.clone(), job, order.args, deadline).await {
+        Ok(()) => Ok(Triggered { id, waiting: waiter.map(Waiting::Named), replay: false }),
         // somebody with the same key was faster
         Err(PublishError::Duplicate) if keyed => Ok(replay(id, waiter)),
         Err(error @ PublishError::Unanswered(_)) => {
@@ -206,6 +203,20 @@ async fn publish(
         }
         Err(error) => Err(Unpublished::Certainly(not_published(error, id, again))),
     }
+}
+
+/// Puts a job into the stream, and its row where it is looked for. It goes on when the caller hangs up: a job that is
+/// in the stream has its row.
+async fn put(app: App, mut job: Job, args: Bytes, deadline: Instant) -> Result<(), PublishError> {
+    let tasks = app.tasks.clone();
+    let putting = async move {
+        app.publisher.publish(&mut job, args, deadline).await?;
+        app.pressure.note(&job);
+        app.queued_rows.note(job);
+        Ok(())
+    };
+    let put = tasks.spawn(putting.in_current_span()).await;
+    put.unwrap_or_else(|lost| Err(PublishError::Unanswered(lost.to_string())))
 }
 
 fn replay(id: JobId, waiter: Option<Waiter>) -> Triggered {

@@ -14,7 +14,7 @@ use crate::model::{Job, JobState, now_us};
 use crate::store::{PageCursor, Records, StoreError, SweptRow, Turn, Walk};
 use crate::stream::{Finder, StreamError, Waiting, backlog};
 
-/// Jobs read at once, and how often in a round.
+/// Jobs read at once, and how often in a round if nothing is missing: while something is, a round goes on to its end.
 const BATCH: usize = 500;
 const BATCHES: usize = 20;
 /// Rows of a workspace that are looked after at once, and how often in a round.
@@ -100,13 +100,15 @@ impl Sweeper {
     /// Walks on along a stream, and begins anew behind its end.
     async fn restore(&self, stream: Waiting, end: Instant) -> Result<u64, SweepError> {
         let mut behind = self.records.swept(Walk::Jobs(stream)).await?;
-        let mut restored = 0;
-        for _ in 0..BATCHES {
+        let (mut restored, mut whole) = (0, 0);
+        while whole < BATCHES {
             let page = backlog(&self.broker, stream, behind, BATCH).await?;
             behind = page.next.unwrap_or(0);
             let settled = now_us() - SETTLED_US;
             let jobs: Vec<Job> = page.jobs.into_iter().filter(|job| job.created_us <= settled).collect();
-            restored += self.records.restore(&jobs).await?.unsigned_abs();
+            let missing = self.records.restore(&jobs).await?.unsigned_abs();
+            restored += missing;
+            whole += usize::from(missing == 0);
             self.records.note_swept(Walk::Jobs(stream), behind).await?;
             if behind == 0 || Instant::now() >= end {
                 break;

@@ -58,11 +58,25 @@ impl Children {
     }
 
     /// Ends them, the last started first.
-    pub(super) async fn stop(self) {
-        for child in self.running.into_iter().rev() {
+    pub(super) async fn stop(mut self) {
+        while !self.running.is_empty() {
+            self.stop_last().await;
+        }
+    }
+
+    pub(super) async fn stop_last(&mut self) {
+        if let Some(child) = self.running.pop() {
             // one that is gone already has ended
             let _ = child.handle.stop(GRACE).await;
         }
+    }
+
+    pub(super) async fn processes(&mut self) -> anyhow::Result<Vec<(&'static str, i32)>> {
+        let mut processes = Vec::with_capacity(self.running.len());
+        for child in &mut self.running {
+            processes.push((child.name, child.handle.started().await?));
+        }
+        Ok(processes)
     }
 
     pub(super) fn logs(&self) -> String {

@@ -37,7 +37,7 @@ pub async fn keep_running(server: Server, mut handle: ServiceHandle, host: Host,
     }
 }
 
-/// None when it is to stop. A start under way is waited for, so that what it has started is ended in order.
+/// None when it is to stop; what was started by then has been ended in order.
 async fn start_again(
     server: &Server,
     host: &Host,
@@ -47,7 +47,7 @@ async fn start_again(
     loop {
         stop.run_until_cancelled(tokio::time::sleep(*pause)).await?;
         *pause = (*pause * 2).min(LONGEST);
-        match server.start(host).await {
+        match start_unless_stopped(server, host, stop).await? {
             Ok(handle) => {
                 tracing::warn!(server.name = server.name(), "server runs again");
                 return Some(handle);
@@ -55,6 +55,23 @@ async fn start_again(
             Err(error) => note(server, &error),
         }
     }
+}
+
+async fn start_unless_stopped(
+    server: &Server,
+    host: &Host,
+    stop: &CancellationToken,
+) -> Option<Result<ServiceHandle, StartError>> {
+    let mut handle = match server.begin(host).await {
+        Ok(handle) => handle,
+        Err(error) => return Some(Err(error)),
+    };
+    let ready = stop.run_until_cancelled(server.ready(&mut handle)).await;
+    if ready.is_none() {
+        end(server, handle).await;
+        return None;
+    }
+    ready.map(|ready| ready.map(|()| handle))
 }
 
 fn note(server: &Server, error: &StartError) {

@@ -79,7 +79,11 @@ async fn run(
     let host = Host::new().context("cannot start threads")?;
     let credentials = Credentials::load_or_generate(data.path())?;
     let from = Ingredients { folder: data.path(), credentials: &credentials, profile: args.profile };
-    let servers = Servers::start(&host, from).await.inspect_err(complain)?;
+    // whoever stops us while they read their data need not wait for it
+    let Some(servers) = process.shutdown.until_drain(Servers::start(&host, from)).await else {
+        return Ok(());
+    };
+    let servers = servers.inspect_err(complain)?;
     let up = Up { args, data, credentials };
     let ended = up.serve(&servers, http, &process).await.inspect_err(complain);
     servers.stop().await;

@@ -14,8 +14,11 @@ use super::profile::Profile;
 use super::valkey::{self, ValkeySettings};
 use super::{log_file, private_file, tools};
 
-/// How long a server may take until it answers.
-const READY_WITHIN: Duration = Duration::from_secs(10);
+/// How long a server may take until it answers: it reads its data first, and a queue of a million jobs is gigabytes.
+const READY_WITHIN: Duration = Duration::from_mins(10);
+
+/// After this the log says why nothing happens.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// How long a server may take to write what it holds after SIGTERM.
 pub const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -160,28 +163,46 @@ impl Server {
         &self.log
     }
 
-    /// Starts it and waits until it answers, for 10 s at most.
+    /// Starts it and waits until it answers, for 10 minutes at most. Dropping this ends it, in the background.
     ///
     /// # Errors
     /// It could not be started, ended, or did not answer.
     pub async fn start(&self, host: &Host) -> Result<ServiceHandle, StartError> {
+        let mut handle = self.begin(host).await?;
+        self.ready(&mut handle).await?;
+        Ok(handle)
+    }
+
+    /// The first half of [`Server::start`].
+    pub(super) async fn begin(&self, host: &Host) -> Result<ServiceHandle, StartError> {
         log_file::rotate(&self.log).map_err(|source| self.io(source))?;
-        let mut handle = host.service(self.spec()).await.map_err(|source| self.io(source))?;
+        host.service(self.spec()).await.map_err(|source| self.io(source))
+    }
+
+    /// The second half. May be cancelled.
+    pub(super) async fn ready(&self, handle: &mut ServiceHandle) -> Result<(), StartError> {
+        let answers = tokio::time::timeout(READY_WITHIN, self.probe.until_it_answers());
+        tokio::pin!(answers);
         tokio::select! {
             ended = handle.exited() => {
                 let why = match ended {
                     Ok(ended) => format!("exit code {}", ended.exit.status.shell_code()),
                     Err(lost) => lost.to_string(),
                 };
-                return Err(self.ended(why));
+                Err(self.ended(why))
             }
-            answered = tokio::time::timeout(READY_WITHIN, self.probe.until_it_answers()) => {
-                if answered.is_err() {
-                    return Err(StartError::Silent { name: self.name, addr: self.addr, log: self.log.clone() });
-                }
+            answered = self.told_if_slow(answers) => {
+                answered.map_err(|_| StartError::Silent { name: self.name, addr: self.addr, log: self.log.clone() })
             }
         }
-        Ok(handle)
+    }
+
+    async fn told_if_slow<T>(&self, mut answers: impl Future<Output = T> + Unpin) -> T {
+        if let Ok(answered) = tokio::time::timeout(SLOW, &mut answers).await {
+            return answered;
+        }
+        tracing::warn!(server.name = self.name, log = %self.log.display(), "server reads its data, this takes a while");
+        answers.await
     }
 
     fn spec(&self) -> Spec {

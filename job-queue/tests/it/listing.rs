@@ -7,6 +7,7 @@ use job_queue::{Filter, Job, JobState, Outcome, PageCursor, QueuedRows, Record, 
 use proto::{InstanceId, JobId};
 use redis::AsyncCommands;
 use test_servers::{Valkey, within};
+use tokio_util::sync::CancellationToken;
 
 use crate::stage::{RETENTION, eve, finish, job, nonce, start, success, workspace};
 
@@ -226,7 +227,7 @@ async fn a_queued_row_is_listed_and_replaces_nothing() {
     store.run(&runs).await;
     store.end(&ended).await;
     store.records.cancel(&workspace(), canceled.id, &eve(), Some(&canceled), None).await.unwrap();
-    let (rows, writer) = QueuedRows::new(store.records.clone());
+    let (rows, writer) = QueuedRows::new(store.records.clone(), CancellationToken::new());
     for job in [&queued, &runs, &ended, &canceled, &queued] {
         rows.note(job.clone());
     }
@@ -254,7 +255,7 @@ async fn a_queued_row_is_listed_and_replaces_nothing() {
 #[tokio::test]
 async fn many_queued_rows_at_once() {
     let store = Store::start().await;
-    let (rows, writer) = QueuedRows::new(store.records.clone());
+    let (rows, writer) = QueuedRows::new(store.records.clone(), CancellationToken::new());
     for place in 0..1000 {
         rows.note(at(place));
     }

@@ -7,6 +7,7 @@ use job_queue::{
 use proto::{InstanceId, JobId};
 use redis::AsyncCommands;
 use test_servers::{Valkey, within};
+use tokio_util::sync::CancellationToken;
 
 use crate::stage::{RETENTION, eve, finish, job, nonce, start, success, workspace};
 
@@ -25,7 +26,7 @@ impl Store {
     }
 
     async fn note<'a>(&self, jobs: impl IntoIterator<Item = &'a Job>) {
-        let (rows, writer) = QueuedRows::new(self.records.clone());
+        let (rows, writer) = QueuedRows::new(self.records.clone(), CancellationToken::new());
         for job in jobs {
             rows.note(job.clone());
         }
@@ -292,4 +293,29 @@ async fn rows_without_a_job_that_waits_are_passed_over() {
         store.records.list_queue(&workspace(), &asks(QueueFilter::default(), Order::OldestFirst)).await;
     let rows: Vec<_> = page.unwrap().rows.iter().map(|row| (row.job.id, row.state)).collect();
     assert_eq!(rows, [(waits.id, JobState::Queued)]);
+}
+
+#[tokio::test]
+async fn rows_that_redis_was_too_busy_for_are_offered_again() {
+    let store = Store::start().await;
+    let jobs: Vec<Job> = (0..300).map(|_| job("bash")).collect();
+    // longer than one call may take
+    let client = redis::Client::open(store.valkey.admin_url()).expect("the address is right");
+    let mut redis = client.get_multiplexed_async_connection().await.expect("the server runs");
+    redis::cmd("CLIENT").arg("PAUSE").arg(1500).exec_async(&mut redis).await.expect("the server answers");
+    store.note(&jobs).await;
+    assert_eq!(store.count().await, 300);
+}
+
+#[tokio::test]
+async fn rows_are_written_before_their_writer_ends() {
+    let store = Store::start().await;
+    let over = CancellationToken::new();
+    let (rows, writer) = QueuedRows::new(store.records.clone(), over.clone());
+    for _ in 0..300 {
+        rows.note(job("bash"));
+    }
+    over.cancel();
+    within("the writer ends, though a sender is left", writer).await;
+    assert_eq!(store.count().await, 300);
 }

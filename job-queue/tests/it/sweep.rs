@@ -7,6 +7,7 @@ use job_queue::{Job, QueuedRows, Sweeper, Swept, now_us};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use test_servers::within;
+use tokio_util::sync::CancellationToken;
 
 use crate::stage::{Gateway, RETENTION, Stage, job, nonce, start, workspace};
 
@@ -34,7 +35,7 @@ impl Scene {
     }
 
     async fn note(&self, jobs: &[Job]) {
-        let (rows, writer) = QueuedRows::new(self.gateway.records.clone());
+        let (rows, writer) = QueuedRows::new(self.gateway.records.clone(), CancellationToken::new());
         for job in jobs {
             rows.note(job.clone());
         }

@@ -23,8 +23,10 @@ pub struct Figures {
     pub faults: usize,
     /// Without effect.
     pub missed: Vec<String>,
-    /// Starts beyond the first of a job.
+    /// Starts beyond the first of a try: its worker was lost, or gave it back.
     pub redeliveries: u64,
+    /// Starts because a try had failed and its caller had asked for more.
+    pub retries: u64,
     /// Dead letters.
     pub dead: usize,
     /// Messages of the store of large arguments: a meta entry and some chunks each. They stay for their age.
@@ -74,7 +76,7 @@ impl Report {
         json!({
             "seed": self.seed, "jobs": figures.jobs, "requests": figures.requests, "refused": figures.refused,
             "broken": figures.broken, "faults": figures.faults, "missed": figures.missed,
-            "redeliveries": figures.redeliveries, "dead": figures.dead,
+            "redeliveries": figures.redeliveries, "retries": figures.retries, "dead": figures.dead,
             "stored_args": figures.stored_args, "stalled": figures.stalled,
             "slowest_ms": figures.slowest.0.as_millis(), "slowest": figures.slowest.1,
             "longest_stall_ms": figures.longest_stall.as_millis(),
@@ -97,6 +99,7 @@ fn figures(evidence: &Evidence) -> Figures {
         evidence.calls.iter().filter(|call| what(&call.heard)).count()
     };
     let attempts = evidence.shown.values().filter_map(|shown| shown["attempt"].as_u64());
+    let retries: u64 = evidence.shown.values().map(retries).sum();
     let missed = evidence.struck.iter().filter(|struck| struck.missed);
     let first = evidence.calls.iter().map(|call| call.sent_us).min().unwrap_or(0);
     Figures {
@@ -106,7 +109,11 @@ fn figures(evidence: &Evidence) -> Figures {
         broken: count(|heard| matches!(heard, super::ledger::Heard::Broken { .. })),
         faults: evidence.struck.len(),
         missed: missed.map(|struck| struck.fault.to_string()).collect(),
-        redeliveries: attempts.map(|attempts| attempts.saturating_sub(1)).sum(),
+        redeliveries: attempts
+            .map(|attempts| attempts.saturating_sub(1))
+            .sum::<u64>()
+            .saturating_sub(retries),
+        retries,
         dead: evidence.letters.len(),
         stored_args: evidence.remains.stored_args,
         longest_stall: micros(stall.0),
@@ -115,6 +122,13 @@ fn figures(evidence: &Evidence) -> Figures {
         recovery: recovery(evidence, &ends),
         took: micros(ends.last().map_or(0, |last| last - first)),
     }
+}
+
+/// Tries of a job that failed and were not its last.
+fn retries(shown: &Value) -> u64 {
+    let attempts = shown["attempts"].as_array().map_or(&[][..], Vec::as_slice);
+    let before = attempts.split_last().map_or(&[][..], |(_, before)| before);
+    before.iter().filter(|attempt| attempt["state"] == "failure").count() as u64
 }
 
 fn slowest(evidence: &Evidence, promised: &BTreeSet<&str>) -> (Duration, String) {
@@ -151,8 +165,8 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "  {} faults, {} redeliveries, {} dead letters",
-            figures.faults, figures.redeliveries, figures.dead
+            "  {} faults, {} redeliveries, {} retries, {} dead letters",
+            figures.faults, figures.redeliveries, figures.retries, figures.dead
         )?;
         writeln!(f, "  longest stall {:.1?}, ended by {}", figures.longest_stall, figures.stalled)?;
         writeln!(f, "  recovery: median {:.1?}, longest {:.1?}", figures.recovery.0, figures.recovery.1)?;

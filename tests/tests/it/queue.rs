@@ -198,3 +198,20 @@ async fn a_store_that_has_lost_everything_knows_the_queue_again() {
     client.cancel(&ids[0], "enough").await;
     assert_eq!(listed(client, "").await, ids[1..]);
 }
+
+#[tokio::test]
+async fn a_job_whose_caller_hung_up_has_its_row() {
+    let system = system().await;
+    let client = system.client();
+    // what back-pressure asks of NATS is known from here on
+    client.run(WAITS, json!({})).await;
+    counts(client, 1).await;
+    system.nats().pause();
+    let gone = client.post(&format!("jobs/run/p/{WAITS}")).json(json!({})).send();
+    // the caller's patience, within that of the gateway
+    assert!(tokio::time::timeout(Duration::from_millis(500), gone).await.is_err(), "nothing answers yet");
+    system.nats().resume();
+    // by the trigger itself: the sweeper leaves young jobs alone
+    let reached = async || (count(client).await == 2).then_some(());
+    eventually("the row", Duration::from_secs(4), reached).await;
+}
