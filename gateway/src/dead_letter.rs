@@ -92,7 +92,8 @@ pub(crate) async fn replay(app: &App, workspace: &WorkspaceId, kept: &KeptLetter
     }
     let job = kept.letter.job(workspace, kept.id);
     // whoever asks may ask again, and nothing is lost until then
-    app.pressure.admit(job.as_ref().map(|job| &job.tag), None).await?;
+    let bytes = job.as_ref().map_or(0, |job| job.args.bytes());
+    app.pressure.admit(job.as_ref().map(|job| &job.tag), bytes, None).await?;
     let (id, published) = match (kept.letter.reason, job) {
         (DeathReason::WorkerLost, Some(job)) => {
             let job = Job {
@@ -127,7 +128,7 @@ pub(crate) async fn discard(app: &App, caller: &Caller, kept: &KeptLetter) -> Ap
     if let (DeathReason::Unreadable, Some(job)) = (kept.letter.reason, job) {
         let reason = "its dead letter was discarded".to_owned();
         let request = CancelRequest { by: caller.rights.username.clone(), reason };
-        let said = Some(retention::retention(app, &caller.workspace).await);
+        let said = retention::known_retention(app, &caller.workspace).await;
         app.records.cancel(&caller.workspace, kept.id, &request, Some(&job), said).await?;
         let told = app.afters.tell(&job, Instant::now() + trigger::PUBLISH).await;
         told.map_err(|error| ApiError::unavailable("the job queue", &error))?;

@@ -6,10 +6,15 @@ use proto::WorkspaceId;
 
 use crate::app::App;
 
-/// As the workspace says, else the default.
+/// As the workspace says, else the default; the default, too, where its word cannot be read.
 pub(crate) async fn retention(app: &App, id: &WorkspaceId) -> Duration {
-    let workspace = app.catalog.workspace(id).await.ok().flatten();
-    app.config.retention.or(workspace.and_then(|workspace| workspace.retention()))
+    known_retention(app, id).await.unwrap_or_else(|| app.config.retention.or(None))
+}
+
+/// The same; none where its word cannot be read: then what a job says of itself counts.
+pub(crate) async fn known_retention(app: &App, id: &WorkspaceId) -> Option<Duration> {
+    let workspace = app.catalog.workspace(id).await.ok()?;
+    Some(app.config.retention.or(workspace.and_then(|workspace| workspace.retention())))
 }
 
 /// How long an idempotency key stands for its job: a run that nobody knows any more would be made anew.

@@ -293,6 +293,7 @@ pub(crate) fn not_published(error: PublishError, id: JobId, again: Again) -> Api
             ApiError::new(ErrorCode::QueueFull, "the queue takes no more jobs at the moment")
                 .retry_after(Duration::from_secs(5))
         }
+        PublishError::NotStored(why) => ApiError::unavailable("the store of large arguments", &why),
         PublishError::Unanswered(why) => {
             tracing::warn!(job.id = %id, why, "a job was not acknowledged by the stream");
             let again = match again {

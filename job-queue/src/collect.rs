@@ -9,7 +9,7 @@ use proto::{JobId, WorkspaceId};
 use tokio::time::Instant;
 
 use crate::store::{Records, Turn, Walk};
-use crate::stream::{DeadLetters, Finder, StoredObject, objects, remove, server_time_us};
+use crate::stream::{DeadLetters, Finder, StoredObject, objects, remove, server_time};
 use crate::sweep::SweepError;
 
 /// Objects read at once, and how often in a round.
@@ -19,6 +19,9 @@ const BATCHES: usize = 20;
 const AT_ONCE: usize = 16;
 /// A round stops when it has taken so long; the next goes on.
 const ROUND: Duration = Duration::from_secs(10);
+/// So many times as long as a round has taken nobody begins the next: what is said of objects lies among their chunks,
+/// so that the server reads most of the store from the disk that jobs wait for.
+const REST: u32 = 19;
 
 /// What a round did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,9 +56,10 @@ impl Collector {
         if !self.records.may_sweep(Turn::Args, within).await? {
             return Ok(None);
         }
-        let end = Instant::now() + ROUND.min(within);
+        let began = Instant::now();
+        let end = began + ROUND.min(within);
         let grace_us = i64::try_from(self.grace.as_micros()).unwrap_or(i64::MAX);
-        let settled_us = server_time_us(&self.broker).await?.saturating_sub(grace_us);
+        let settled_us = server_time(&self.broker).await?.timestamp_micros().saturating_sub(grace_us);
         let mut behind = self.records.swept(Walk::Args).await?;
         let mut collected = Collected::default();
         for _ in 0..BATCHES {
@@ -71,6 +75,7 @@ impl Collector {
                 break;
             }
         }
+        self.records.rest(Turn::Args, within, began.elapsed() * REST).await?;
         Ok(Some(collected))
     }
 

@@ -33,9 +33,9 @@ pub use store::{
 };
 pub use stream::{
     After, Afters, ArgsError, ArgsStore, Consumer, Consumers, DeadLetter, DeadLetters, DeadPage, DeathReason,
-    Delivery, Due, Finder, FiredAfter, FiredTick, Health, KeptLetter, Lease, LeaseError, Mover,
-    PROVISION_DEFAULT_MAX_BYTES, Place, PublishError, Publisher, Puller, PullerConfig, QueuedJob, Slot,
-    Slots, StreamError, Tick, Ticks, provision,
+    Delivery, DeliveryNumber, Due, Finder, FiredAfter, FiredTick, Health, KeptLetter, Lease, LeaseError,
+    Mover, Place, PublishError, Publisher, Puller, PullerConfig, QueuedJob, Slot, Slots, StreamError,
+    StreamSizes, Tick, Ticks, provision,
 };
 pub use subjects::{Completions, Control, EventKind, EventWatch, Events, TooManyWaiters, Waited, Waiter};
 pub use sweep::{SweepError, Sweeper, Swept};

@@ -75,6 +75,16 @@ pub enum Args {
     },
 }
 
+impl Args {
+    /// Their size in bytes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Inline(bytes) => bytes.len(),
+            Self::Stored { size, .. } => usize::try_from(*size).unwrap_or(usize::MAX),
+        }
+    }
+}
+
 /// Who triggered a job, as shown on it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CallerInfo {

@@ -20,8 +20,9 @@ pub use self::bounds::{Bounds, NoShare, Refusal, Share, Stream, Unit};
 use self::lately::Lately;
 use self::size::Sizes;
 use self::tags::Tags;
-use crate::model::{Job, now_us};
+use crate::model::{Args, Job, now_us};
 use crate::store::{Memory, Records};
+use crate::stream::is_stored;
 
 /// How long a reading counts of what fills up.
 const LATELY: Duration = Duration::from_secs(1);
@@ -35,6 +36,7 @@ pub struct Pressure {
     bounds: Bounds,
     jobs: Sizes,
     timers: Sizes,
+    args: Sizes,
     memory: Lately<Memory>,
     /// None: jobs may wait.
     tags: Option<Tags>,
@@ -49,16 +51,23 @@ impl Pressure {
             bounds,
             jobs: Sizes::new(broker, names::JOBS_STREAM, Stream::Jobs, None),
             timers: Sizes::new(broker, names::TIMERS_STREAM, Stream::Timers, Some(bounds.timers_bytes)),
+            args: Sizes::new(broker, names::ARGS_STREAM, Stream::Args, None),
             memory,
             tags: bounds.oldest_waits.map(|bound| Tags::new(broker, bound)),
         }
     }
 
-    /// Whether a new job may come in, which is due at this time. Its tag may be unknown, if it cannot be read.
+    /// Whether a new job may come in, with arguments of so many bytes, which is due at this time. Its tag may be unknown,
+    /// if it cannot be read.
     ///
     /// # Errors
     /// It may not: nothing has been written.
-    pub async fn admit(&self, tag: Option<&Tag>, due_us: Option<i64>) -> Result<(), Refusal> {
+    pub async fn admit(
+        &self,
+        tag: Option<&Tag>,
+        args_bytes: usize,
+        due_us: Option<i64>,
+    ) -> Result<(), Refusal> {
         let ahead_us = due_us.map_or(0, |due_us| due_us - now_us());
         let aside =
             async { if ahead_us > 0 { self.timers.admit(self.bounds.stream_share).await } else { Ok(()) } };
@@ -72,13 +81,19 @@ impl Pressure {
                 None => Ok(()),
             }
         };
-        let admitted = tokio::try_join!(aside, ready, self.memory_admits());
+        let stored = async {
+            if is_stored(args_bytes) { self.args.admit(self.bounds.stream_share).await } else { Ok(()) }
+        };
+        let admitted = tokio::try_join!(aside, ready, stored, self.memory_admits());
         admitted.map(drop).inspect_err(count)
     }
 
     /// A job was published: it counts before the stream is asked again.
     pub fn note(&self, job: &Job) {
         if job.due_us() > now_us() { &self.timers } else { &self.jobs }.note(job);
+        if let Args::Stored { size, .. } = &job.args {
+            self.args.note_bytes(*size);
+        }
     }
 
     async fn memory_admits(&self) -> Result<(), Refusal> {

@@ -17,13 +17,13 @@ use bytes::Bytes;
 #[cfg(feature = "planted-bugs")]
 use job_queue::planted;
 use job_queue::{
-    CancelRequest, Delivery, End, EndAnswer, EndRequest, EventKind, Job, Lease, NextTry, Outcome,
-    StartAnswer, canceled_result,
+    CancelRequest, Delivery, DeliveryNumber, End, EndAnswer, EndRequest, EventKind, Job, Lease, NextTry,
+    Outcome, StartAnswer, canceled_result,
 };
 use proto::RetryPolicy;
 use tracing::Instrument;
 
-use self::beginning::{Begun, begin, unusable};
+use self::beginning::{Begun, begin, guess, unusable};
 pub(crate) use self::fault::Health;
 use self::preparation::{Ready, retoken};
 use self::retrying::Verdict;
@@ -95,7 +95,7 @@ const SWEEP_AFTER: Duration = Duration::from_millis(10);
 
 /// Works off one delivery.
 pub(crate) async fn handle(worker: &Worker, delivery: Delivery) {
-    let Delivery { job, envelope, subject, lease, slot, delivered } = delivery;
+    let Delivery { job, envelope, subject, lease, slot, number } = delivery;
     let arrived = Arrived { subject, envelope };
     let then = match job {
         Ok(job) => {
@@ -103,10 +103,10 @@ pub(crate) async fn handle(worker: &Worker, delivery: Delivery) {
                 "job.process", otel.kind = "consumer", job.id = %job.id, script.path = %job.path, job.attempt = tracing::field::Empty
             );
             lifecycle::set_parent(&span, &job.trace.parent, &job.trace.state);
-            process(worker, job, &arrived, lease, delivered).instrument(span).await
+            process(worker, job, &arrived, lease, number).instrument(span).await
         }
         Err(error) => {
-            death::unreadable(worker, &lease, &arrived, &error, delivered).await;
+            death::unreadable(worker, &lease, &arrived, &error, number.count).await;
             Then::Nothing
         }
     };
@@ -123,7 +123,7 @@ pub(crate) async fn handle(worker: &Worker, delivery: Delivery) {
     }
 }
 
-async fn process(worker: &Worker, job: Job, arrived: &Arrived, lease: Lease, delivered: i64) -> Then {
+async fn process(worker: &Worker, job: Job, arrived: &Arrived, lease: Lease, number: DeliveryNumber) -> Then {
     let entry = worker.watchlist.enter(job.id);
     let keeper = Keeper::start(
         lease.clone(),
@@ -134,7 +134,7 @@ async fn process(worker: &Worker, job: Job, arrived: &Arrived, lease: Lease, del
         worker.abort.clone(),
     );
     let job = Arc::new(job);
-    let leftovers = match attempt(worker, &keeper, &job, delivered).await {
+    let leftovers = match attempt(worker, &keeper, &job, number).await {
         Some(Over::Recorded(recorded)) => settle(worker, &lease, &job, arrived, recorded).await,
         Some(Over::Later { next, leftovers }) => {
             match retrying::put_aside(worker, &keeper, &job, next).await {
@@ -189,13 +189,17 @@ async fn settle(
 }
 
 /// What came of it, or none when somebody else has to see to the job.
-async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i64) -> Option<Over> {
-    let guess = u32::try_from(delivered).unwrap_or(1).max(1);
+async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, number: DeliveryNumber) -> Option<Over> {
     // the largest part of an attempt's state, of no use while the script runs
-    let Begun { answer, preparation, nonce } = Box::pin(begin(worker, keeper, job, guess)).await?;
+    let Begun { answer, preparation, nonce } = Box::pin(begin(worker, keeper, job, number)).await?;
     let recorded = |end, dead| Some(Over::Recorded(Recorded { end, leftovers: None, dead }));
     let (fence, retries) = match answer {
         StartAnswer::Run { attempt, log_len, retries, .. } => (Fence { attempt, log_len }, retries),
+        StartAnswer::Late => {
+            metrics::counter!("worker_late_deliveries_total").increment(1);
+            keeper.let_go();
+            return None;
+        }
         StartAnswer::Later(next) => return Some(Over::Later { next, leftovers: None }),
         #[cfg(feature = "planted-bugs")]
         StartAnswer::Ended(_) if planted::has(planted::Bug::NoAfterEffects) => {
@@ -209,7 +213,7 @@ async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i6
     let attempt = fence.attempt;
     tracing::Span::current().record("job.attempt", attempt);
     let finished = async {
-        match retoken(worker, keeper, job, preparation, (guess, attempt)).await? {
+        match retoken(worker, keeper, job, preparation, (guess(number), attempt)).await? {
             Ok(ready) => run(worker, keeper, job, fence, ready).await,
             Err(error) if error.is_fault() => Some(Ran::Not(error)),
             Err(error) => Some(Ran::Through(Box::new(Finished::failed(&error)))),
@@ -221,7 +225,8 @@ async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, delivered: i6
     let finished = match finished? {
         Ran::Through(finished) => finished,
         Ran::Not(error) => {
-            return fault::give_up(worker, keeper, job, (attempt, &nonce), delivered, &error.message).await;
+            return fault::give_up(worker, keeper, job, (attempt, &nonce), number.count, &error.message)
+                .await;
         }
     };
     match retrying::after(worker, keeper, job, (attempt, retries), finished).await? {
@@ -247,6 +252,11 @@ async fn run(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, fence: Fence, rea
     );
     let around = Surroundings { env, mask: vec![token] };
     let (log, rest) = RecordLog::new(worker.records.clone(), worker.events.clone(), job.clone(), fence);
+    if !keeper.is_in_time() {
+        // we were stopped or slow, and somebody else may have it
+        keeper.let_go();
+        return None;
+    }
     let (outcome, leftovers) = worker.executor.run(files, around, log, keeper.kill()).await;
     let run_us = outcome.exit.map_or(0, |exit| i64::try_from(exit.wall().as_micros()).unwrap_or(i64::MAX));
     let end = match end_of(outcome.verdict, &limits, keeper)? {

@@ -3,7 +3,7 @@
 //! the job. At each renewal, and when a control message rings, the record is read: another
 //! attempt or a cancellation ends the script too.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -24,6 +24,9 @@ pub(crate) struct Keeper {
 struct Shared {
     lease: Lease,
     length: Duration,
+    /// Until when, in the milliseconds since `since`, nobody else can have the job.
+    ours_ms: AtomicU64,
+    since: Instant,
     records: Records,
     job: Job,
     bell: Arc<Notify>,
@@ -53,6 +56,8 @@ impl Keeper {
         let shared = Arc::new(Shared {
             lease,
             length,
+            ours_ms: AtomicU64::new(millis(usable(length))),
+            since: Instant::now(),
             records,
             job,
             bell,
@@ -99,6 +104,11 @@ impl Keeper {
         !self.shared.lease_gone.load(Ordering::Acquire)
     }
 
+    /// Whether the lease still stands by the clock, also when nobody has come to looking at it since.
+    pub(crate) fn is_in_time(&self) -> bool {
+        millis(self.shared.since.elapsed()) < self.shared.ours_ms.load(Ordering::Acquire)
+    }
+
     /// The acknowledgement at the wrong time.
     #[cfg(feature = "planted-bugs")]
     pub(crate) async fn ack(&self) {
@@ -120,13 +130,23 @@ impl Keeper {
     }
 }
 
+/// The part of a lease in which a script may run.
+fn usable(lease: Duration) -> Duration {
+    lease.mul_f64(0.9)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Shared {
     async fn keep(&self) {
         let third = self.length / 3;
         let mut confirmed = Instant::now();
         let mut next = confirmed + third;
         loop {
-            let deadline = confirmed + self.length.mul_f64(0.9);
+            let deadline = confirmed + usable(self.length);
+            self.ours_ms.store(millis(deadline - self.since), Ordering::Release);
             tokio::select! {
                 () = tokio::time::sleep_until(next.min(deadline)) => {}
                 () = self.bell.notified() => {

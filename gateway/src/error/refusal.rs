@@ -19,6 +19,7 @@ impl From<Refusal> for ApiError {
                 let what = match stream {
                     Stream::Jobs => "the queue is",
                     Stream::Timers => "jobs that are put aside are",
+                    Stream::Args => "the store of large arguments is",
                 };
                 let message = refused(what, used, &amount(limit, unit), limit, share);
                 Self::new(ErrorCode::QueueFull, message).retry_after(SOON)

@@ -74,7 +74,7 @@ async fn end(
     request: &CancelRequest,
     mut queued: Option<QueuedJob>,
 ) -> ApiResult<CancelAnswer> {
-    let said = Some(retention::retention(app, workspace).await);
+    let said = retention::known_retention(app, workspace).await;
     let ask = async |queued: &Option<QueuedJob>| {
         app.records.cancel(workspace, id, request, queued.as_ref().map(|queued| &queued.job), said).await
     };

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::{LATER, OFFERED, TickError, WITHIN, job, stored};
 use crate::app::App;
 use crate::job_id::derived;
+use crate::retention::retention;
 
 /// The end of a schedule's job, and what it is for the schedule.
 struct News {
@@ -115,6 +116,7 @@ async fn publish(app: &App, news: &News, kind: HandlerKind, head: &Head) -> Resu
     let mut job = Job {
         parent: Some(of.id),
         trace: of.trace.clone(),
+        retention: Some(retention(app, &of.workspace).await),
         ..job::owned(&news.schedule, head, id(&of.workspace, of.id, kind))
     };
     app.publisher.publish(&mut job, args, Instant::now() + WITHIN).await?;

@@ -65,7 +65,7 @@ pub(super) async fn claim(
 /// Whether there is room for a new job; nothing of it has been written.
 async fn admit(app: &App, order: &Order, params: &RunParams) -> ApiResult<()> {
     let tag = params.tag.as_ref().unwrap_or(&order.runnable.tag);
-    Ok(app.pressure.admit(Some(tag), scheduled_us(params, order.wait)).await?)
+    Ok(app.pressure.admit(Some(tag), order.args.len(), scheduled_us(params, order.wait)).await?)
 }
 
 /// The job that a request with this key has made before.

@@ -67,6 +67,8 @@ pub enum Stream {
     Jobs,
     /// Of jobs that are put aside, and of schedules' ticks.
     Timers,
+    /// Of large arguments.
+    Args,
 }
 
 impl Stream {
@@ -74,6 +76,7 @@ impl Stream {
         match self {
             Self::Jobs => "jobs",
             Self::Timers => "timers",
+            Self::Args => "args",
         }
     }
 }
@@ -132,6 +135,7 @@ impl Refusal {
         match self {
             Self::Stream { stream: Stream::Jobs, .. } => "jobs_size",
             Self::Stream { stream: Stream::Timers, .. } => "timers_size",
+            Self::Stream { stream: Stream::Args, .. } => "args_size",
             Self::Memory { .. } => "redis_memory",
             Self::Waits { .. } => "oldest_wait",
         }

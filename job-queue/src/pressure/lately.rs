@@ -11,15 +11,24 @@ use tokio::time::Instant;
 /// How long a question may take; then nothing is known.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long somebody waits for it who must know; then he goes on as if nothing spoke against it.
+/// How long somebody waits for it who must know; then he goes by what was read before.
 const AWAITED: Duration = Duration::from_millis(500);
 
-/// What was read, and when it was asked for.
+/// How long what was read counts while questions are not answered; then nothing is known, and nothing speaks against a job.
+const KEPT: Duration = Duration::from_secs(30);
+
+/// When it was last asked for, and what was read.
 #[derive(Clone, Copy)]
 struct Taken<T> {
     at: Instant,
-    /// None: there was no answer.
-    value: Option<T>,
+    /// The last answer, and when that was asked for; none: there was none for long.
+    answer: Option<(Instant, T)>,
+}
+
+impl<T: Copy> Taken<T> {
+    fn value(self) -> Option<T> {
+        self.answer.filter(|(at, _)| at.elapsed() <= KEPT).map(|(_, value)| value)
+    }
 }
 
 /// One reading, shared. Cheap to clone.
@@ -53,7 +62,7 @@ impl<T: Copy + Send + Sync + 'static> Lately<T> {
     }
 
     /// Refuses by what was read lately, after asking where nothing was; goes on at once where what was read last,
-    /// however long ago, gives no cause for suspicion now, and where nothing can be read.
+    /// however long ago, gives no cause for suspicion now, and where nothing can be read for long.
     ///
     /// # Errors
     /// What the judge says.
@@ -63,9 +72,10 @@ impl<T: Copy + Send + Sync + 'static> Lately<T> {
         judge: impl Fn(&T) -> Option<R>,
     ) -> Result<(), R> {
         let last = *self.0.taken.borrow();
-        if let Some(Taken { at, value }) = last {
-            let age = at.elapsed();
-            let old = age > self.0.lately;
+        if let Some(taken) = last {
+            let value = taken.value();
+            let age = taken.answer.map_or(Duration::ZERO, |(at, _)| at.elapsed());
+            let old = taken.at.elapsed() > self.0.lately;
             // after a question without an answer it is asked again, and nobody waits for that
             if value.as_ref().is_none_or(|value| !suspect(value, age)) {
                 if old {
@@ -85,7 +95,8 @@ impl<T: Copy + Send + Sync + 'static> Lately<T> {
 
     /// What was read last, if that was not long ago.
     pub(super) fn within(&self, age: Duration) -> Option<T> {
-        self.0.taken.borrow().filter(|taken| taken.at.elapsed() <= age).and_then(|taken| taken.value)
+        let answer = self.0.taken.borrow().and_then(|taken| taken.answer);
+        answer.filter(|(at, _)| at.elapsed() <= age).map(|(_, value)| value)
     }
 
     /// Whether somebody has asked within this time.
@@ -97,9 +108,10 @@ impl<T: Copy + Send + Sync + 'static> Lately<T> {
     async fn anew(&self) -> Option<T> {
         let mut news = self.0.taken.subscribe();
         self.ask();
-        tokio::time::timeout(AWAITED, news.changed()).await.ok()?.ok()?;
+        // who gets no answer goes by the one before
+        let _ = tokio::time::timeout(AWAITED, news.changed()).await;
         let taken = *news.borrow();
-        taken.and_then(|taken| taken.value)
+        taken.and_then(Taken::value)
     }
 
     /// Asks in the background, unless somebody does.
@@ -111,7 +123,10 @@ impl<T: Copy + Send + Sync + 'static> Lately<T> {
             let value = tokio::time::timeout(ANSWER_WITHIN, (inner.ask)()).await.ok().flatten();
             // before it is told: whoever finds the turn taken is told afterwards
             drop(turn);
-            inner.taken.send_replace(Some(Taken { at, value }));
+            inner.taken.send_modify(|taken| {
+                let before = taken.and_then(|taken| taken.answer);
+                *taken = Some(Taken { at, answer: value.map(|value| (at, value)).or(before) });
+            });
         });
     }
 }

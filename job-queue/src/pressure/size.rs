@@ -58,7 +58,11 @@ impl Sizes {
             Args::Inline(bytes) => bytes.len() as u64,
             Args::Stored { .. } => 0,
         };
-        self.published.bytes.fetch_add(ENVELOPE + args, Ordering::Relaxed);
+        self.note_bytes(ENVELOPE + args);
+    }
+
+    pub(super) fn note_bytes(&self, bytes: u64) {
+        self.published.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.published.messages.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -45,6 +45,16 @@ impl Records {
         Ok(self.connection.query::<Option<String>>(&ask).await?.is_some())
     }
 
+    /// Makes a turn last longer, if it is to be longer than it was said to be.
+    pub(crate) async fn rest(&self, turn: Turn, lasts: Duration, longer: Duration) -> Result<(), StoreError> {
+        if longer <= lasts {
+            return Ok(());
+        }
+        let mut ask = redis::cmd("PEXPIRE");
+        ask.arg(keys::turn(turn)).arg(u64::try_from(longer.as_millis()).unwrap_or(u64::MAX));
+        self.connection.query::<()>(&ask).await
+    }
+
     /// How far a walk has come.
     pub(crate) async fn swept(&self, walk: Walk) -> Result<u64, StoreError> {
         let mut ask = redis::cmd("GET");

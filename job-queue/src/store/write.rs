@@ -10,6 +10,7 @@ use super::keys::{self, JobKeys};
 use super::logs::units;
 use super::{Records, StoreError};
 use crate::model::{Args, CancelRequest, End, Job, JobState, Outcome, canceled_result, error_result, now_us};
+use crate::stream::DeliveryNumber;
 
 /// A worker is about to run a job.
 pub struct StartRequest<'a> {
@@ -21,6 +22,8 @@ pub struct StartRequest<'a> {
     pub isolation: &'a str,
     /// New for every start: the same call repeated counts one attempt.
     pub nonce: &'a str,
+    /// By which delivery the job came.
+    pub delivery: DeliveryNumber,
     /// Attempts at most; one more delivery ends the job as failed.
     pub max_attempts: u32,
     /// The first line of the attempt's log.
@@ -44,6 +47,9 @@ pub enum StartAnswer {
     /// It is to be tried again later, and this message is older than that: its timer is to be set, the message
     /// acknowledged.
     Later(NextTry),
+    /// It came by a delivery that was long under way: a later one of the same message is being run, and nothing is to
+    /// be done, not even acknowledged.
+    Late,
     /// It has ended already: repeat the after-effects and acknowledge.
     Ended(End),
     /// It has been tried too often and has ended as failed, now or at a start before this one: its dead letter is to be
@@ -118,6 +124,7 @@ impl Records {
         script.arg(request.max_attempts).arg(request.first_log).arg(units(request.first_log));
         script.arg(&exhausted.result[..]).arg(self.kept_s(Some(job), None)).arg(request.isolation);
         script.arg(job.retries).arg(listed_us(job)).arg(self.retention.longest_s());
+        script.arg(request.delivery.sequence).arg(request.delivery.count);
         let answer: Vec<redis::Value> = self.invoke(&script).await?;
         start_answer(&answer)
     }
@@ -256,6 +263,7 @@ fn start_answer(answer: &[redis::Value]) -> Result<StartAnswer, StoreError> {
             retries: number(answer, 4)?,
         }),
         "later" => next_try(answer).map(StartAnswer::Later),
+        "late" => Ok(StartAnswer::Late),
         "ended" => end(answer).map(StartAnswer::Ended),
         "exhausted" => end(answer).map(StartAnswer::Exhausted),
         other => Err(unexpected(other)),

@@ -16,6 +16,11 @@ use crate::model::Args;
 /// Larger arguments, of more bytes than this, go to the object store.
 const INLINE: usize = 256 * 1024;
 
+/// Whether arguments of so many bytes go there.
+pub(crate) fn is_stored(bytes: usize) -> bool {
+    bytes > INLINE
+}
+
 /// How long reading them may take.
 const READ_WITHIN: Duration = Duration::from_secs(30);
 
@@ -50,7 +55,7 @@ impl ArgsStore {
     /// # Errors
     /// The store is away.
     pub async fn keep(&self, workspace: &WorkspaceId, id: JobId, args: Bytes) -> Result<Args, ArgsError> {
-        if args.len() <= INLINE {
+        if !is_stored(args.len()) {
             return Ok(Args::Inline(args));
         }
         // an object of its own: the same job may be published by several callers at once, of whom one succeeds
@@ -90,10 +95,14 @@ impl ArgsStore {
     async fn read(&self, name: &str, size: u64) -> Result<Bytes, ArgsError> {
         let store = self.0.jetstream().get_object_store(names::ARGS_BUCKET).await.map_err(unavailable)?;
         let lost = |why: String| ArgsError::Lost { object: name.to_owned(), why };
-        let object = store.get(name).await.map_err(|error| match error.kind() {
-            GetErrorKind::NotFound => lost("not found".to_owned()),
-            _ => unavailable(error),
-        })?;
+        let object = match store.get(name).await {
+            Ok(object) => object,
+            Err(error) if error.kind() == GetErrorKind::NotFound => {
+                let whole = objects::is_whole(&self.0, name).await.map_err(unavailable)?;
+                return Err(if whole { unavailable(error) } else { lost("not found".to_owned()) });
+            }
+            Err(error) => return Err(unavailable(error)),
+        };
         let mut bytes = Vec::new();
         // the reader checks the digest; the bound is the envelope's own word
         object.take(size + 1).read_to_end(&mut bytes).await.map_err(unavailable)?;

@@ -24,8 +24,18 @@ pub struct Delivery {
     pub lease: Lease,
     /// The slot it runs in.
     pub slot: Slot,
-    /// How often NATS says it has delivered it; a hint, our own count is on the record.
-    pub delivered: i64,
+    /// Which delivery it is.
+    pub number: DeliveryNumber,
+}
+
+/// Which delivery of which message, as NATS counts them: a hint, our own count is on the record. A server that has
+/// crashed may count from 1 again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliveryNumber {
+    /// The message's sequence in its stream.
+    pub sequence: u64,
+    /// The first delivery is 1.
+    pub count: i64,
 }
 
 /// The right to work on a delivery until it is answered or runs out.

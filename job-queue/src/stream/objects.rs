@@ -11,22 +11,20 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::object_store::{ObjectInfo, ObjectOptions};
 use async_nats::jetstream::response::Response;
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use broker::{Broker, names};
 use bytes::Bytes;
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use proto::{JobId, WorkspaceId, subject};
 use ring::digest;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::batch::batch;
-use super::{StreamError, direct_get, headers_subject, sequence};
+use super::{StreamError, ask_api, direct_get, headers_subject, sequence};
 
 /// Bytes of a chunk, as NATS' own clients have it.
 const CHUNK: usize = 128 * 1024;
-
-/// Of which subject a message expects the last sequence; without it, its own.
-const EXPECTED_OF_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
 
 /// What is said of an object, and where it is said.
 #[derive(Clone, Debug)]
@@ -85,29 +83,75 @@ pub(crate) async fn objects(broker: &Broker, behind: u64, most: usize) -> Result
     Ok(ObjectsPage { objects: messages.iter().filter_map(StoredObject::read).collect(), next })
 }
 
-/// What the server's clock shows, Unix microseconds: the ages of objects are told by it.
-pub(crate) async fn server_time_us(broker: &Broker) -> Result<i64, StreamError> {
+/// What the server's clock shows: the ages of what it holds are told by it.
+pub(crate) async fn server_time(broker: &Broker) -> Result<DateTime<Utc>, StreamError> {
     let answer = ask(broker, "INFO", &json!({})).await?;
     let time = answer["ts"].as_str().and_then(|time| DateTime::parse_from_rfc3339(time).ok());
-    time.map(|time| time.timestamp_micros())
-        .ok_or_else(|| StreamError::new("the server does not tell its time"))
+    time.map(|time| time.to_utc()).ok_or_else(|| StreamError::new("the server does not tell its time"))
 }
 
 /// Stores an object. `nuid` is what its chunks are found by, new for each.
 pub(super) async fn put(broker: &Broker, name: &str, nuid: &str, bytes: Bytes) -> Result<(), StreamError> {
     let subject = meta_subject(name);
-    let announced = publish(broker, &subject, meta(name, nuid, None)?, Some((0, &subject)), false).await?;
+    let announced = publish(broker, &subject, meta(name, nuid, None)?, Some(0), false).await?;
     let announced = announced.await?;
+    let filled = fill(broker, &subject, name, nuid, bytes, announced).await;
+    if filled.is_err() {
+        // if the collector was here before the last of them, nothing tells of these any more
+        remove_chunks(broker, nuid).await?;
+    }
+    filled
+}
+
+/// The chunks, then the word that they are all there, unless the object is gone meanwhile. Chunks themselves expect
+/// nothing: a replicated stream would refuse a second expectation of one subject while the first is on its way.
+async fn fill(
+    broker: &Broker,
+    subject: &str,
+    name: &str,
+    nuid: &str,
+    bytes: Bytes,
+    announced: u64,
+) -> Result<(), StreamError> {
     let mut stored = Vec::with_capacity(bytes.len().div_ceil(CHUNK));
     for from in (0..bytes.len()).step_by(CHUNK) {
         let chunk = bytes.slice(from..bytes.len().min(from + CHUNK));
-        // one that comes late finds that the collector was here
-        let expected = Some((announced, subject.as_str()));
-        stored.push(publish(broker, &names::args_chunk(nuid), chunk, expected, false).await?);
+        stored.push(publish(broker, &names::args_chunk(nuid), chunk, None, false).await?);
     }
-    futures::future::try_join_all(stored).await?;
+    // all of them: while one is on its way nobody may clear up behind the others
+    let stored = futures::future::join_all(stored).await;
+    stored.into_iter().collect::<Result<Vec<u64>, _>>()?;
     let whole = meta(name, nuid, Some(&bytes))?;
-    publish(broker, &subject, whole, Some((announced, &subject)), true).await?.await.map(drop)
+    publish(broker, subject, whole, Some(announced), true).await?.await.map(drop)
+}
+
+/// Whether the store has the whole object, by the word of whoever leads the stream: a replica that answers in his place
+/// may not have heard of it yet.
+pub(super) async fn is_whole(broker: &Broker, name: &str) -> Result<bool, StreamError> {
+    let question = json!({"last_by_subj": meta_subject(name)});
+    let subject = format!("$JS.API.STREAM.MSG.GET.{}", names::ARGS_STREAM);
+    match ask_api::<Last>(broker, subject, &question.to_string()).await? {
+        Ok(last) => Ok(!last.info()?.deleted),
+        Err(error) if error.code() == 404 => Ok(false),
+        Err(error) => Err(StreamError::new(error)),
+    }
+}
+
+#[derive(Deserialize)]
+struct Last {
+    message: LastMessage,
+}
+
+#[derive(Deserialize)]
+struct LastMessage {
+    data: String,
+}
+
+impl Last {
+    fn info(&self) -> Result<ObjectInfo, StreamError> {
+        let bytes = STANDARD.decode(&self.message.data).map_err(StreamError::new)?;
+        serde_json::from_slice(&bytes).map_err(StreamError::new)
+    }
 }
 
 /// Removes all there is of an object, if it is there.
@@ -121,9 +165,13 @@ pub(super) async fn remove_named(broker: &Broker, name: &str) -> Result<(), Stre
 
 /// Removes all there is of an object; whoever dies in between leaves what tells of the rest.
 pub(crate) async fn remove(broker: &Broker, object: &StoredObject) -> Result<(), StreamError> {
-    ask(broker, "PURGE", &json!({"filter": names::args_chunk(&object.nuid)})).await?;
+    remove_chunks(broker, &object.nuid).await?;
     // not what may have been said of it since
     ask(broker, "PURGE", &json!({"filter": object.subject, "seq": object.sequence + 1})).await.map(drop)
+}
+
+async fn remove_chunks(broker: &Broker, nuid: &str) -> Result<(), StreamError> {
+    ask(broker, "PURGE", &json!({"filter": names::args_chunk(nuid)})).await.map(drop)
 }
 
 fn meta_subject(name: &str) -> String {
@@ -150,21 +198,18 @@ fn meta(name: &str, nuid: &str, bytes: Option<&Bytes>) -> Result<Bytes, StreamEr
     serde_json::to_vec(&info).map(Bytes::from).map_err(StreamError::new)
 }
 
-/// Sends a message that is stored only if the last one of a subject is still the expected one; resolves twice, when it is on
-/// its way and when it is stored, then to its sequence.
+/// Sends a message that is stored only if the last one of its subject is still the expected one; resolves twice, when it is
+/// on its way and when it is stored, then to its sequence.
 async fn publish(
     broker: &Broker,
     subject: &str,
     payload: Bytes,
-    expected: Option<(u64, &str)>,
+    expected: Option<u64>,
     replaces: bool,
 ) -> Result<impl Future<Output = Result<u64, StreamError>> + use<>, StreamError> {
     let mut message = PublishMessage::build().payload(payload);
-    if let Some((sequence, of)) = expected {
+    if let Some(sequence) = expected {
         message = message.header(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, HeaderValue::from(sequence));
-        if of != subject {
-            message = message.header(EXPECTED_OF_SUBJECT, of);
-        }
     }
     if replaces {
         message = message.header(NATS_ROLLUP, "sub");

@@ -4,12 +4,12 @@ use async_nats::jetstream::context::{PublishError as JsError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use broker::Broker;
 use bytes::Bytes;
-use futures::FutureExt;
+use futures::{FutureExt, TryFutureExt};
 use tokio::time::Instant;
 
 use super::timer::{self, Before, Timer};
-use super::{ArgsError, ArgsStore, Place, QueuedJob, subject};
-use crate::model::{Job, now_us};
+use super::{ArgsError, ArgsStore, Place, QueuedJob, is_stored, subject};
+use crate::model::{Args, Job, now_us};
 
 /// The job was not, or not certainly, put into the stream.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,9 @@ pub enum PublishError {
     /// The stream is full.
     #[error("the queue is full")]
     Full,
+    /// Its large arguments could not be stored: the job does not exist.
+    #[error("the store of large arguments is not available: {0}")]
+    NotStored(String),
     /// No word within the deadline: the job may exist. The same job published again,
     /// under the same id, never makes a second one.
     #[error("NATS did not answer: {0}")]
@@ -55,7 +58,18 @@ impl Publisher {
     /// # Errors
     /// See [`PublishError`]; only [`PublishError::Unanswered`] leaves open whether the job exists.
     pub async fn publish(&self, job: &mut Job, args: Bytes, deadline: Instant) -> Result<(), PublishError> {
-        in_time(&self.broker, deadline, self.send(job, args)).await
+        job.args = self.kept(job, args, deadline).await?;
+        in_time(&self.broker, deadline, self.send(job)).await
+    }
+
+    /// Its arguments as its envelope has them.
+    async fn kept(&self, job: &Job, args: Bytes, deadline: Instant) -> Result<Args, PublishError> {
+        if !is_stored(args.len()) {
+            return Ok(Args::Inline(args));
+        }
+        let keeping = self.args.keep(&job.workspace, job.id, args).map_err(not_stored);
+        let kept = tokio::time::timeout_at(deadline, self.broker.linked().then(move |()| keeping)).await;
+        kept.unwrap_or_else(|_| Err(PublishError::NotStored("no answer before the deadline".to_owned())))
     }
 
     /// Puts an envelope back where it was, as it was. `nonce` is the same when the same is tried again.
@@ -138,8 +152,7 @@ impl Publisher {
         Ok(if ack.duplicate { Taken::Before } else { Taken::Now })
     }
 
-    async fn send(&self, job: &mut Job, args: Bytes) -> Result<(), PublishError> {
-        job.args = self.args.keep(&job.workspace, job.id, args).await.map_err(not_stored)?;
+    async fn send(&self, job: &Job) -> Result<(), PublishError> {
         let outcome = if job.due_us() > now_us() {
             let before = Before::Nothing { dedupe_id: Some(dedupe_id(job)) };
             timer::set(&self.broker, Timer::of(job), before).await
@@ -169,6 +182,16 @@ pub(super) fn in_time<'a>(
     })
 }
 
+fn is_full(text: &str) -> bool {
+    let full = [
+        "maximum messages exceeded",
+        "maximum bytes exceeded",
+        "resource limits exceeded",
+        "insufficient resources",
+    ];
+    full.iter().any(|phrase| text.contains(phrase))
+}
+
 /// `<ws>/<job id>/<move>`: ids are global to a stream, and a later move of the same job
 /// (a retry, a timer that fired) must not be swallowed under the first one's id.
 pub(super) fn dedupe_id(job: &Job) -> String {
@@ -177,7 +200,8 @@ pub(super) fn dedupe_id(job: &Job) -> String {
 
 #[expect(clippy::needless_pass_by_value, reason = "the form `map_err` takes")]
 fn not_stored(error: ArgsError) -> PublishError {
-    PublishError::Unanswered(error.to_string())
+    let text = error.to_string();
+    if is_full(&text) { PublishError::Full } else { PublishError::NotStored(text) }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form `map_err` takes")]
@@ -199,15 +223,9 @@ pub(super) fn refused(error: JsError) -> PublishError {
 
 fn other(error: &JsError) -> PublishError {
     let text = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    let full = [
-        "maximum messages exceeded",
-        "maximum bytes exceeded",
-        "resource limits exceeded",
-        "insufficient resources",
-    ];
     if text.contains("maximum messages per subject exceeded") {
         PublishError::Duplicate
-    } else if full.iter().any(|phrase| text.contains(phrase)) {
+    } else if is_full(&text) {
         PublishError::Full
     } else {
         PublishError::Unanswered(format!("{error} ({text})"))

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::intake::{Intake, Pulled, Source};
-use super::{Delivery, PRIORITY, Slots, StreamError};
+use super::{Delivery, DeliveryNumber, PRIORITY, Slots, StreamError};
 use crate::model::Job;
 
 /// What a worker pulls.
@@ -53,8 +53,8 @@ fn source(tag: &str) -> Source {
 }
 
 fn delivery(pulled: Pulled) -> Delivery {
-    let Pulled { message, lease, slot, delivered, sequence: _ } = pulled;
+    let Pulled { message, lease, slot, delivered, sequence } = pulled;
     let job = Job::decode(&message.payload).and_then(|job| job.waiting_at(&message.subject));
     let (subject, envelope) = (message.subject.to_string(), message.payload);
-    Delivery { job, envelope, subject, lease, slot, delivered }
+    Delivery { job, envelope, subject, lease, slot, number: DeliveryNumber { sequence, count: delivered } }
 }

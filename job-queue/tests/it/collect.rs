@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{object_store, stream};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
 use broker::names;
 use broker::permissions::{GATEWAY, PROVISION, WORKER};
 use bytes::Bytes;
 use job_queue::{
     Args, ArgsStore, CancelAnswer, Collected, Collector, DeadLetter, DeadLetters, DeathReason, Finder, Job,
-    PublishError, now_us,
+    PublishError, StreamSizes, now_us,
 };
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
@@ -188,29 +189,64 @@ async fn a_refused_job_leaves_nothing() {
     scene.stays(&job).await;
 }
 
+/// One that the store has no room for: its chunks do not wait for a collector.
+#[tokio::test]
+async fn an_upload_that_fails_leaves_no_chunk() {
+    let mut scene = Scene::set().await;
+    let small = StreamSizes { args: 1024 * 1024, ..StreamSizes::DEFAULT };
+    scene.stage.provision(small).await;
+    let much = Bytes::from(vec![b'x'; 4 * 1024 * 1024]);
+    let refused = scene.gateway.publish_with(&mut job("bash"), much).await;
+    assert!(matches!(refused, Err(PublishError::Full)), "{refused:?}");
+    assert_eq!(scene.store().await.messages, 1, "what announced it");
+    assert_eq!(scene.collect().await, Collected { objects: 1, bytes: 0 });
+    scene.is_empty().await;
+    scene.publish(job("bash")).await;
+}
+
 /// As if its gateway had died: some chunks are there, and nobody says of what.
 #[tokio::test]
 async fn half_of_an_object_goes() {
     let mut scene = Scene::set().await;
-    let admin = scene.stage.nats.broker(PROVISION).await;
-    let config = admin.jetstream().get_stream(names::ARGS_STREAM).await.unwrap();
-    let config = config.get_info().await.unwrap().config;
-    let small = stream::Config { max_bytes: 1024 * 1024, ..config };
-    admin.jetstream().update_stream(&small).await.unwrap();
-    let args = ArgsStore::new(scene.gateway.broker.clone());
-    let id = proto::JobId::random();
-    args.keep(&workspace(), id, Bytes::from(vec![b'x'; 4 * 1024 * 1024])).await.unwrap_err();
-    assert!(scene.store().await.messages >= 5, "chunks are there");
-    let announced = scene.store().await.first_sequence;
+    let name = format!("demo/{}/half", proto::JobId::random());
+    let announced = serde_json::json!({
+        "name": name, "bucket": names::ARGS_BUCKET, "nuid": "half", "size": 0, "chunks": 0, "deleted": true,
+    });
+    let name = URL_SAFE.encode(name);
+    let jetstream = scene.gateway.broker.jetstream();
+    for (subject, payload) in [
+        (names::args_meta(&name), Bytes::from(announced.to_string())),
+        (names::args_chunk("half"), large()),
+        (names::args_chunk("half"), large()),
+    ] {
+        jetstream.publish(subject, payload).await.unwrap().await.unwrap();
+    }
+    assert_eq!(scene.store().await.messages, 3);
     assert_eq!(scene.collect().await, Collected { objects: 1, bytes: 0 });
     scene.is_empty().await;
-    // a chunk of it that comes late
-    let late = PublishMessage::build()
-        .payload(large().slice(..1000))
-        .header("Nats-Expected-Last-Subject-Sequence", announced.to_string().as_str())
-        .header("Nats-Expected-Last-Subject-Sequence-Subject", "$O.ARGS.M.whatever");
-    let late = scene.gateway.broker.jetstream().send_publish("$O.ARGS.C.late", late).await.unwrap().await;
-    assert!(late.unwrap_err().to_string().contains("wrong last sequence"));
+}
+
+/// Uploads whose announcement is collected while they go on find that at their end, and leave nothing.
+#[tokio::test]
+async fn what_is_collected_while_it_is_stored_leaves_nothing() {
+    let mut scene = Scene::set().await;
+    let args = ArgsStore::new(scene.gateway.broker.clone());
+    let much = Bytes::from(vec![b'x'; 4 * 1024 * 1024]);
+    let (workspace, mut failed) = (workspace(), 0);
+    for _ in 0..10 {
+        let mut keep = std::pin::pin!(args.keep(&workspace, proto::JobId::random(), much.clone()));
+        loop {
+            tokio::select! {
+                kept = &mut keep => {
+                    failed += u32::from(kept.is_err());
+                    break;
+                }
+                _ = scene.collect() => {}
+            }
+        }
+    }
+    assert!(failed > 0, "none was collected before its end");
+    scene.collect().await;
     scene.is_empty().await;
 }
 
@@ -332,7 +368,7 @@ async fn an_older_store_is_taken_over() {
         store.put(object.as_str(), &mut &large()[..]).await.unwrap();
     }
     store.delete(&deleted).await.unwrap();
-    stage.provision(job_queue::PROVISION_DEFAULT_MAX_BYTES).await;
+    stage.provision(job_queue::StreamSizes::DEFAULT).await;
     let config = admin.jetstream().get_stream(names::ARGS_STREAM).await.unwrap().cached_info().config.clone();
     assert_eq!(config.max_age, Duration::ZERO);
     let publisher = job_queue::Publisher::new(gateway.clone());

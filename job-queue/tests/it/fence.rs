@@ -1,11 +1,13 @@
 //! Starting and ending: attempts, the fence, and the one end of a job.
 
-use job_queue::{CancelAnswer, EndAnswer, JobState, LogChunk, Outcome, Records, Renewal, StartAnswer};
+use job_queue::{
+    CancelAnswer, DeliveryNumber, EndAnswer, JobState, LogChunk, Outcome, Records, Renewal, StartAnswer,
+};
 use proto::InstanceId;
 use redis::AsyncCommands;
 use test_servers::Valkey;
 
-use crate::stage::{RETENTION, Stage, eve, finish, job, nonce, start, success};
+use crate::stage::{RETENTION, Stage, eve, finish, job, nonce, start, start_by, success};
 
 async fn store() -> (Valkey, Records, InstanceId) {
     let valkey = Valkey::start().await;
@@ -16,7 +18,7 @@ async fn store() -> (Valkey, Records, InstanceId) {
 fn attempt_of(answer: &StartAnswer) -> u32 {
     match answer {
         StartAnswer::Run { attempt, .. } => *attempt,
-        StartAnswer::Ended(_) | StartAnswer::Exhausted(_) | StartAnswer::Later(_) => {
+        StartAnswer::Ended(_) | StartAnswer::Exhausted(_) | StartAnswer::Later(_) | StartAnswer::Late => {
             panic!("not run: {answer:?}")
         }
     }
@@ -204,4 +206,20 @@ async fn every_key_expires_after_the_end_and_none_before() {
     let all: Vec<String> = redis.keys(format!("*{}*", job.id)).await.unwrap();
     assert_eq!(all.len(), names.len(), "{all:?}");
     assert_eq!(redis.zcard::<_, i64>("hm:{demo}:running").await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_delivery_that_comes_late_takes_the_job_from_nobody() {
+    let (_valkey, records, first) = store().await;
+    let (job, second) = (job("bash"), InstanceId::random("worker"));
+    let delivered = |sequence, count| DeliveryNumber { sequence, count };
+    // the second delivery was faster than the first, which the network had held
+    let running = start_by(&records, &job, &second, &nonce(), delivered(7, 2)).await;
+    assert_eq!(attempt_of(&running), 1);
+    let late = start_by(&records, &job, &first, &nonce(), delivered(7, 1)).await;
+    assert!(matches!(late, StartAnswer::Late), "{late:?}");
+    // whoever comes after is a redelivery; so is the same number, by a server that has lost its counts
+    assert_eq!(attempt_of(&start_by(&records, &job, &first, &nonce(), delivered(7, 2)).await), 2);
+    // another message of the job begins at 1
+    assert_eq!(attempt_of(&start_by(&records, &job, &first, &nonce(), delivered(8, 1)).await), 3);
 }

@@ -8,7 +8,7 @@ use job_queue::{Args, EndRequest, Job, StartAnswer, StartRequest, now_us};
 use proto::InstanceId;
 use redis::aio::MultiplexedConnection;
 
-use crate::stage::{Stage, job, nonce, success};
+use crate::stage::{FIRST, Stage, job, nonce, success};
 
 const RUNS: usize = 5000;
 
@@ -34,6 +34,7 @@ async fn run(records: &job_queue::Records, bytes: usize) {
         worker: &worker,
         isolation,
         nonce: &nonce,
+        delivery: FIRST,
         max_attempts,
         first_log: &first_log,
     };

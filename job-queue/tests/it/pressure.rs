@@ -6,7 +6,7 @@ use async_nats::jetstream::stream;
 use broker::names;
 use broker::permissions::{GATEWAY, PROVISION};
 use bytes::Bytes;
-use job_queue::{Bounds, Job, Pressure, Refusal, Stream, Tick, Ticks, Unit, now_us};
+use job_queue::{Bounds, Job, Pressure, Refusal, Stream, StreamSizes, Tick, Ticks, Unit, now_us};
 use test_servers::within;
 
 use crate::stage::{Gateway, Stage, job, soon};
@@ -29,7 +29,7 @@ async fn pressure(stage: &Stage, bounds: Bounds) -> Pressure {
 
 /// What a gateway does with a new job.
 async fn trigger(gateway: &Gateway, pressure: &Pressure, mut job: Job) -> Result<Job, Refusal> {
-    pressure.admit(Some(&job.tag), job.scheduled_us).await?;
+    pressure.admit(Some(&job.tag), 1000, job.scheduled_us).await?;
     gateway.publish_with(&mut job, Bytes::from(vec![b' '; 1000])).await.expect("there is room still");
     pressure.note(&job);
     Ok(job)
@@ -54,7 +54,7 @@ async fn admits(pressure: &Pressure, tag: &str, yes: bool) -> Option<Refusal> {
         let mut looks = tokio::time::interval(Duration::from_millis(20));
         loop {
             looks.tick().await;
-            let verdict = pressure.admit(Some(&tag), None).await;
+            let verdict = pressure.admit(Some(&tag), 0, None).await;
             if verdict.is_ok() == yes {
                 return verdict.err();
             }
@@ -86,7 +86,7 @@ fn just_reached(used: u64, limit: u64) {
 #[tokio::test]
 async fn a_stream_refuses_new_jobs_and_takes_all_others() {
     let stage = Stage::start().await;
-    stage.provision(256 * 1024).await;
+    stage.provision_jobs(256 * 1024).await;
     let (gateway, pressure) = (stage.gateway().await, pressure(&stage, bounds()).await);
     let (mut jobs, refusal) = fill(&gateway, &pressure, || job("bash")).await;
     let (stream, used, limit, unit) = full(&refusal);
@@ -243,9 +243,28 @@ async fn who_cannot_ask_does_not_refuse() {
     stage.nats.pause();
     stage.valkey.kill();
     let tag = "bash".parse().unwrap();
-    within("the first verdict", pressure.admit(Some(&tag), None)).await.unwrap();
+    within("the first verdict", pressure.admit(Some(&tag), 0, None)).await.unwrap();
     stage.valkey.start_again().await;
     stage.nats.resume();
     let refusal = admits(&pressure, "bash", false).await.unwrap();
     assert!(matches!(refusal, Refusal::Memory { .. }), "{refusal}");
+}
+
+#[tokio::test]
+async fn large_arguments_are_refused_where_their_store_fills_up_and_others_are_not() {
+    let stage = Stage::start().await;
+    stage.provision(StreamSizes { args: 2 << 20, ..StreamSizes::DEFAULT }).await;
+    let (gateway, pressure) = (stage.gateway().await, pressure(&stage, bounds()).await);
+    let large = 300 * 1024;
+    let refusal = loop {
+        if let Err(refusal) = pressure.admit(None, large, None).await {
+            break refusal;
+        }
+        let mut job = job("bash");
+        gateway.publish_with(&mut job, Bytes::from(vec![b' '; large])).await.expect("a fifth is left");
+        pressure.note(&job);
+    };
+    let Refusal::Stream { stream: Stream::Args, used, limit, .. } = refusal else { panic!("{refusal:?}") };
+    assert!(limit == 2048 * KIB && used * 100 >= limit * 80, "{used} of {limit}");
+    pressure.admit(None, 1000, None).await.expect("small ones do not go there");
 }

@@ -7,9 +7,10 @@ use broker::Broker;
 use broker::permissions::{GATEWAY, PROVISION, WORKER};
 use bytes::Bytes;
 use job_queue::{
-    Args, ArgsStore, CallerInfo, CancelAnswer, CancelRequest, Completions, Control, Delivery, End, EndAnswer,
-    EndRequest, Events, Finder, Grant, Job, Outcome, PROVISION_DEFAULT_MAX_BYTES, PublishError, Publisher,
-    Puller, PullerConfig, Records, RedisConfig, Slots, StartAnswer, StartRequest, Trace, now_us, provision,
+    Args, ArgsStore, CallerInfo, CancelAnswer, CancelRequest, Completions, Control, Delivery, DeliveryNumber,
+    End, EndAnswer, EndRequest, Events, Finder, Grant, Job, Outcome, PublishError, Publisher, Puller,
+    PullerConfig, Records, RedisConfig, Slots, StartAnswer, StartRequest, StreamSizes, Trace, now_us,
+    provision,
 };
 use proto::{InstanceId, JobId, Language, WorkspaceId};
 use test_servers::{Nats, Valkey, within};
@@ -59,13 +60,18 @@ impl Stage {
     pub(crate) async fn start() -> Self {
         let (nats, valkey) = tokio::join!(Nats::start(), Valkey::start());
         let stage = Self { nats, valkey };
-        stage.provision(PROVISION_DEFAULT_MAX_BYTES).await;
+        stage.provision(StreamSizes::DEFAULT).await;
         stage
     }
 
-    pub(crate) async fn provision(&self, max_bytes: i64) {
+    pub(crate) async fn provision(&self, sizes: StreamSizes) {
         let broker = self.nats.broker(PROVISION).await;
-        provision(&broker, 1, max_bytes).await.expect("an installation can be provisioned");
+        provision(&broker, 1, sizes).await.expect("an installation can be provisioned");
+    }
+
+    /// With a job stream of so many bytes.
+    pub(crate) async fn provision_jobs(&self, jobs: i64) {
+        self.provision(StreamSizes { jobs, ..StreamSizes::DEFAULT }).await;
     }
 
     pub(crate) fn records(&self) -> Records {
@@ -191,6 +197,7 @@ impl Worker {
             }
             StartAnswer::Ended(end) | StartAnswer::Exhausted(end) => end,
             StartAnswer::Later(next) => panic!("not run before {next:?}"),
+            StartAnswer::Late => panic!("somebody else runs it"),
         };
         delivery.lease.settle(job, &end, &self.events).await;
     }
@@ -203,11 +210,25 @@ impl Worker {
 }
 
 pub(crate) async fn start(records: &Records, job: &Job, worker: &InstanceId, nonce: &str) -> StartAnswer {
+    start_by(records, job, worker, nonce, FIRST).await
+}
+
+/// The first delivery of a message.
+pub(crate) const FIRST: DeliveryNumber = DeliveryNumber { sequence: 1, count: 1 };
+
+pub(crate) async fn start_by(
+    records: &Records,
+    job: &Job,
+    worker: &InstanceId,
+    nonce: &str,
+    delivery: DeliveryNumber,
+) -> StartAnswer {
     let request = StartRequest {
         job,
         worker,
         isolation: "landlock",
         nonce,
+        delivery,
         max_attempts: ATTEMPTS,
         first_log: "job started\n",
     };

@@ -4,7 +4,7 @@
 //! Token, files and start need nothing of each other, so they are asked for at once, as long as
 //! auth-service is known to answer. Should it not answer after all, the start is taken back.
 
-use job_queue::{Job, StartAnswer, StartRequest};
+use job_queue::{DeliveryNumber, Job, StartAnswer, StartRequest};
 use uuid::Uuid;
 
 use super::preparation::{Plan, Preparation, issued, plan, ready, refused};
@@ -23,20 +23,25 @@ pub(super) struct Begun {
 }
 
 /// None when the job is not ours any more.
-pub(super) async fn begin(worker: &Worker, keeper: &Keeper, job: &Job, guess: u32) -> Option<Begun> {
+pub(super) async fn begin(
+    worker: &Worker,
+    keeper: &Keeper,
+    job: &Job,
+    number: DeliveryNumber,
+) -> Option<Begun> {
     let (plan, invocation) = match plan(worker, keeper, job).await? {
         Ok(planned) => planned,
         Err(error) => {
-            return in_order(worker, keeper, job, worker.config.max_attempts, Err(error)).await;
+            return in_order(worker, keeper, job, (number, worker.config.max_attempts), Err(error)).await;
         }
     };
     let files = files(worker, invocation);
     if worker.tokens.answers() {
-        at_once(worker, keeper, job, guess, plan, files).await
+        at_once(worker, keeper, job, number, plan, files).await
     } else {
-        let (issued, files) = tokio::join!(issued(worker, keeper, job, guess, plan.timeout), files);
-        let attempts = plan.attempts;
-        in_order(worker, keeper, job, attempts, ready(worker, plan, files, issued?)).await
+        let (issued, files) = tokio::join!(issued(worker, keeper, job, guess(number), plan.timeout), files);
+        let limits = (number, plan.attempts);
+        in_order(worker, keeper, job, limits, ready(worker, plan, files, issued?)).await
     }
 }
 
@@ -56,11 +61,11 @@ async fn in_order(
     worker: &Worker,
     keeper: &Keeper,
     job: &Job,
-    attempts: u32,
+    limits: (DeliveryNumber, u32),
     preparation: Preparation,
 ) -> Option<Begun> {
     let nonce = nonce();
-    let answer = start(worker, keeper, job, attempts, &nonce).await?;
+    let answer = start(worker, keeper, job, limits, &nonce).await?;
     Some(Begun { answer, preparation, nonce })
 }
 
@@ -68,28 +73,33 @@ async fn at_once(
     worker: &Worker,
     keeper: &Keeper,
     job: &Job,
-    guess: u32,
+    number: DeliveryNumber,
     plan: Plan,
     files: impl Future<Output = Result<Prepared, JobError>>,
 ) -> Option<Begun> {
     let nonce = nonce();
-    let issuing = worker.tokens.issue(job, guess, plan.timeout);
+    let issuing = worker.tokens.issue(job, guess(number), plan.timeout);
     let (outcome, answer, files) =
-        tokio::join!(issuing, start(worker, keeper, job, plan.attempts, &nonce), files);
+        tokio::join!(issuing, start(worker, keeper, job, (number, plan.attempts), &nonce), files);
     let answer = answer?;
     match (outcome, &answer) {
         (Err(status), StartAnswer::Run { attempt, .. }) if status.is_transient() => {
             tracing::warn!(error = %status, "waiting for auth-service, without an attempt");
             undo(worker, keeper, job, *attempt, &nonce).await?;
-            let issued = issued(worker, keeper, job, guess, plan.timeout).await?;
-            let attempts = plan.attempts;
-            in_order(worker, keeper, job, attempts, ready(worker, plan, files, issued)).await
+            let issued = issued(worker, keeper, job, guess(number), plan.timeout).await?;
+            let limits = (number, plan.attempts);
+            in_order(worker, keeper, job, limits, ready(worker, plan, files, issued)).await
         }
         (outcome, _) => {
             let issued = outcome.map_err(|status| refused(&status));
             Some(Begun { answer, preparation: ready(worker, plan, files, issued), nonce })
         }
     }
+}
+
+/// The attempt that this will be, unless somebody handed the job back.
+pub(super) fn guess(number: DeliveryNumber) -> u32 {
+    u32::try_from(number.count).unwrap_or(1).max(1)
 }
 
 fn nonce() -> String {
@@ -101,7 +111,7 @@ async fn start(
     worker: &Worker,
     keeper: &Keeper,
     job: &Job,
-    max_attempts: u32,
+    (delivery, max_attempts): (DeliveryNumber, u32),
     nonce: &str,
 ) -> Option<StartAnswer> {
     let first_log = format!("job={} tag={} worker={}\n", job.id, job.tag, worker.id);
@@ -110,6 +120,7 @@ async fn start(
         worker: &worker.id,
         isolation: worker.executor.level().map_or("off", sandbox::Level::as_str),
         nonce,
+        delivery,
         max_attempts,
         first_log: &first_log,
     };

@@ -86,7 +86,7 @@ async fn bury(worker: &Worker, lease: &Lease, letter: &DeadLetter) -> Option<()>
                 .increment(1);
             Some(())
         }
-        Err(error @ (PublishError::Full | PublishError::Unanswered(_))) => {
+        Err(error @ (PublishError::Full | PublishError::NotStored(_) | PublishError::Unanswered(_))) => {
             tracing::error!(nats.subject = letter.subject, %error, "a dead letter was not taken");
             lease.hand_back(Some(worker.config.bury_again)).await;
             None

@@ -112,3 +112,16 @@ async fn where_nothing_can_be_read_nothing_is_refused() {
     }
     assert_eq!(look(&lately).await, Err(11));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_stands_for_a_while_without_answers() {
+    let (source, lately) = Source::new(11);
+    source.answers(11);
+    assert_eq!(look(&lately).await, Err(11));
+    for _ in 0..10 {
+        advance(ANSWER_WITHIN + LATELY).await;
+        assert_eq!(look(&lately).await, Err(11), "nothing was heard since");
+    }
+    advance(KEPT).await;
+    assert_eq!(look(&lately).await, Ok(()), "nothing is known any more");
+}
