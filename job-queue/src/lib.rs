@@ -29,7 +29,7 @@ pub use store::{
     LogSlice, Memory, NextTry, Order, Page, PageCursor, Passed, PastAttempt, Presence, QueueCursor,
     QueueFilter, QueuePage, QueuePart, QueueQuery, QueuedRows, Records, RedisConfig, Renewal, Reservation,
     Reserved, Retention, RetryAnswer, RetryRequest, StartAnswer, StartRequest, StoreError, Term, TermField,
-    WorkerRow,
+    Undo, WorkerRow,
 };
 pub use stream::{
     After, Afters, ArgsError, ArgsStore, Consumer, Consumers, DeadLetter, DeadLetters, DeadPage, DeathReason,

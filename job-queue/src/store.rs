@@ -33,7 +33,7 @@ pub use reservation::{Reservation, Reserved};
 pub use retention::Retention;
 pub use rows::{Order, PageCursor};
 pub use tally::{CountAnswer, CountRequest, Counted, CountedEnd};
-pub use write::{CancelAnswer, EndAnswer, EndRequest, Renewal, StartAnswer, StartRequest};
+pub use write::{CancelAnswer, EndAnswer, EndRequest, Renewal, StartAnswer, StartRequest, Undo};
 
 pub(crate) use sweep::{SweptRow, Turn, Walk};
 

@@ -135,7 +135,9 @@ async fn process(worker: &Worker, job: Job, arrived: &Arrived, lease: Lease, num
     );
     let job = Arc::new(job);
     let leftovers = match attempt(worker, &keeper, &job, number).await {
-        Some(Over::Recorded(recorded)) => settle(worker, &lease, &job, arrived, recorded).await,
+        Some(Over::Recorded(recorded)) => {
+            settle(worker, &lease, &job, (arrived, number.count), recorded).await
+        }
         Some(Over::Later { next, leftovers }) => {
             match retrying::put_aside(worker, &keeper, &job, next).await {
                 Some(()) if keeper.holds_lease() => lease.ack().await,
@@ -169,7 +171,7 @@ async fn settle(
     worker: &Worker,
     lease: &Lease,
     job: &Job,
-    arrived: &Arrived,
+    (arrived, delivered): (&Arrived, i64),
     Recorded { end, leftovers, dead }: Recorded,
 ) -> Option<Leftovers> {
     if !dead && job.schedule.is_none() {
@@ -179,7 +181,7 @@ async fn settle(
     // whoever waits need not wait for its letter, nor for its schedule's handlers
     lease.tell(job, &end, &worker.events).await;
     let rest = async {
-        handlers::tell(worker, lease, job).await?;
+        handlers::tell(worker, lease, job, delivered).await?;
         if dead { death::exhausted(worker, lease, job, arrived, &end).await } else { Some(()) }
     };
     if rest.await.is_some() {
@@ -225,8 +227,7 @@ async fn attempt(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, number: Deliv
     let finished = match finished? {
         Ran::Through(finished) => finished,
         Ran::Not(error) => {
-            return fault::give_up(worker, keeper, job, (attempt, &nonce), number.count, &error.message)
-                .await;
+            return fault::give_up(worker, keeper, job, (attempt, &nonce), &error.message).await;
         }
     };
     match retrying::after(worker, keeper, job, (attempt, retries), finished).await? {
@@ -263,7 +264,9 @@ async fn run(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, fence: Fence, rea
         Ok(end) => end,
         Err(fault) => return Some(Ran::Not(fault)),
     };
-    worker.health.well();
+    if outcome.exit.is_some() {
+        worker.health.well();
+    }
     let (mem_kib, leftovers) = (outcome.mem_peak_kib, Some(leftovers));
     let finished = Finished { end, run_us, mem_kib, last_log: rest.take(), leftovers, retry, retention };
     Some(Ran::Through(Box::new(finished)))

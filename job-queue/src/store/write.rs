@@ -30,6 +30,15 @@ pub struct StartRequest<'a> {
     pub first_log: &'a str,
 }
 
+/// Why a start led to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undo {
+    /// What it needs is away.
+    Away,
+    /// This worker could not start it; others may.
+    Fault,
+}
+
 /// What came of a start.
 #[derive(Debug)]
 pub enum StartAnswer {
@@ -130,14 +139,24 @@ impl Records {
     }
 
     /// Takes a start back that led to nothing, so that no attempt is spent; whether it was still
-    /// the one that counts. Afterwards the job is queued, and may be started again.
+    /// the one that counts. Afterwards the job is queued, and may be started again. After a hundred faults its attempt
+    /// stays spent: should it be the job after all, it ends.
     ///
     /// # Errors
     /// The store is away; nothing is known, and the same call may be repeated.
-    pub async fn undo_start(&self, job: &Job, attempt: u32, nonce: &str) -> Result<bool, StoreError> {
+    pub async fn undo_start(
+        &self,
+        job: &Job,
+        (attempt, nonce): (u32, &str),
+        why: Undo,
+    ) -> Result<bool, StoreError> {
         let mut script =
             JobKeys::new(&job.workspace, Some(&job.path), job.id).invoke(&self.scripts.undo_start);
         script.arg(job.id.to_string()).arg(attempt).arg(nonce).arg(job.due_us());
+        script.arg(match why {
+            Undo::Away => "",
+            Undo::Fault => "1",
+        });
         self.invoke(&script).await
     }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::timer::{self, Before, Timer};
 use super::{Lease, PublishError, Slot, publish};
-use crate::model::{Job, now_us};
+use crate::model::Job;
 
 /// The version that this code writes, and the only one it reads.
 const SCHEMA_VERSION: u32 = 1;
@@ -59,13 +59,16 @@ impl Afters {
     }
 }
 
+/// Long ago, whatever clock a worker has.
+const AT_ONCE_US: i64 = 1_000_000_000_000_000;
+
 impl After {
     fn timer(&self) -> Timer {
         let (workspace, id) = (self.workspace.token(), self.id.to_string());
         Timer {
             subject: names::after_timer(&workspace, &id),
             target: names::after_fire(&workspace, &id),
-            due_us: now_us(),
+            due_us: AT_ONCE_US,
             payload: self.encode(),
             job_subject: None,
         }

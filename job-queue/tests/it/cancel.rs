@@ -1,7 +1,7 @@
 //! Asking for a job's end, wherever the job is.
 
 use futures::StreamExt;
-use job_queue::{CancelAnswer, End, JobState, Outcome, Renewal, StartAnswer, Waited, canceled_result};
+use job_queue::{CancelAnswer, End, JobState, Outcome, Renewal, StartAnswer, Undo, Waited, canceled_result};
 use proto::{InstanceId, JobId};
 use test_servers::within;
 
@@ -83,7 +83,7 @@ async fn a_cancellation_outlives_a_start_that_was_taken_back() {
     };
     assert_eq!(asked(start(&records, &job, &worker, &first).await), (1, false));
     assert_eq!(gateway.cancel(&job).await, CancelAnswer::Running(Some(worker.clone())));
-    assert!(records.undo_start(&job, 1, &first).await.unwrap());
+    assert!(records.undo_start(&job, (1, &first), Undo::Away).await.unwrap());
     // whoever starts it next learns of it from the start itself, also when its answer was lost
     let second = nonce();
     for _ in 0..2 {

@@ -1,7 +1,7 @@
 //! Starting and ending: attempts, the fence, and the one end of a job.
 
 use job_queue::{
-    CancelAnswer, DeliveryNumber, EndAnswer, JobState, LogChunk, Outcome, Records, Renewal, StartAnswer,
+    CancelAnswer, DeliveryNumber, EndAnswer, JobState, LogChunk, Outcome, Records, Renewal, StartAnswer, Undo,
 };
 use proto::InstanceId;
 use redis::AsyncCommands;
@@ -59,17 +59,17 @@ async fn a_start_taken_back_spends_no_attempt_and_only_its_own() {
     let job = job("bash");
     let first = nonce();
     assert_eq!(attempt_of(&start(&records, &job, &worker, &first).await), 1);
-    assert!(!records.undo_start(&job, 1, &nonce()).await.unwrap(), "somebody else's start");
-    assert!(!records.undo_start(&job, 2, &first).await.unwrap(), "another attempt");
-    assert!(records.undo_start(&job, 1, &first).await.unwrap());
-    assert!(!records.undo_start(&job, 1, &first).await.unwrap(), "once is enough");
+    assert!(!records.undo_start(&job, (1, &nonce()), Undo::Away).await.unwrap(), "somebody else's start");
+    assert!(!records.undo_start(&job, (2, &first), Undo::Away).await.unwrap(), "another attempt");
+    assert!(records.undo_start(&job, (1, &first), Undo::Away).await.unwrap());
+    assert!(!records.undo_start(&job, (1, &first), Undo::Away).await.unwrap(), "once is enough");
     let record = records.get(&job.workspace, job.id).await.unwrap().unwrap();
     assert_eq!((record.state, record.attempt), (JobState::Queued, 0));
     assert_eq!(records.renew(&job.workspace, job.id, 1).await.unwrap(), Renewal::Fenced);
     // the same call, late: it is a start of its own now, and nobody has asked for its end
     assert_eq!(attempt_of(&start(&records, &job, &worker, &first).await), 1);
     finish(&records, &job, 1, &success("1")).await;
-    assert!(!records.undo_start(&job, 1, &first).await.unwrap(), "an end stays");
+    assert!(!records.undo_start(&job, (1, &first), Undo::Away).await.unwrap(), "an end stays");
     let record = records.get(&job.workspace, job.id).await.unwrap().unwrap();
     assert_eq!((record.state, record.attempt), (JobState::Ended(Outcome::Success), 1));
 }

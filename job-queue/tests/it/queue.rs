@@ -2,7 +2,7 @@
 
 use job_queue::{
     Job, JobState, Order, QueueCursor, QueueFilter, QueueQuery, QueuedRows, Records, RedisConfig, Term,
-    TermField, now_us,
+    TermField, Undo, now_us,
 };
 use proto::{InstanceId, JobId};
 use redis::AsyncCommands;
@@ -101,13 +101,13 @@ async fn a_row_leaves_at_the_start_and_comes_back_when_that_is_taken_back() {
     start(&store.records, &job, &store.worker, &nonce).await;
     store.note([&job]).await;
     assert_eq!(store.rows().await, [], "it runs, whoever notes it late");
-    assert!(store.records.undo_start(&job, 1, &nonce).await.unwrap());
+    assert!(store.records.undo_start(&job, (1, &nonce), Undo::Away).await.unwrap());
     assert_eq!(store.rows().await, [row(&job)]);
-    assert!(!store.records.undo_start(&job, 1, &nonce).await.unwrap());
+    assert!(!store.records.undo_start(&job, (1, &nonce), Undo::Away).await.unwrap());
     assert_eq!(store.rows().await, [row(&job)]);
     store.run(&job).await;
     finish(&store.records, &job, 1, &success("1")).await;
-    assert!(!store.records.undo_start(&job, 1, &nonce).await.unwrap());
+    assert!(!store.records.undo_start(&job, (1, &nonce), Undo::Away).await.unwrap());
     store.note([&job]).await;
     assert_eq!(store.rows().await, [], "it has ended");
 }
@@ -256,7 +256,7 @@ async fn a_page_goes_on_where_its_last_row_has_left() {
         let nonce = store.run(last).await;
         let (second, _) = store.page(&QueueQuery { cursor: next, ..query }).await;
         assert_eq!(second, expected[4..8], "{order:?}");
-        store.records.undo_start(last, 1, &nonce).await.unwrap();
+        store.records.undo_start(last, (1, &nonce), Undo::Away).await.unwrap();
     }
 }
 

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use job_queue::{
     CancelAnswer, EndAnswer, Job, JobState, NextTry, Passed, Renewal, RetryAnswer, RetryRequest, StartAnswer,
-    now_us,
+    Undo, now_us,
 };
 
 use crate::stage::{ATTEMPTS, Gateway, Stage, Worker, eve, finish, job, soon, success};
@@ -198,7 +198,7 @@ async fn a_start_that_is_taken_back_leaves_the_next_try_to_come() {
     let nonce = crate::stage::nonce();
     let answer = crate::stage::start(&worker.records, &job, &worker.id, &nonce).await;
     assert!(matches!(answer, StartAnswer::Run { attempt: 2, retries: 1, .. }), "{answer:?}");
-    assert!(worker.records.undo_start(&job, 2, &nonce).await.unwrap());
+    assert!(worker.records.undo_start(&job, (2, &nonce), Undo::Away).await.unwrap());
     assert_eq!(worker.run(&job).await, 2);
 }
 

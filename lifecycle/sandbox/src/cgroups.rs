@@ -191,7 +191,13 @@ fn claim(path: &Path, name: &str, make: impl Fn(&Path) -> io::Result<()>) -> io:
     let mut taken = None;
     for number in 0..CLAIMS {
         let folder = path.join(format!("{name}-{number}"));
-        make(&folder)?;
+        if let Err(error) = make(&folder) {
+            if error.kind() != io::ErrorKind::NotFound {
+                return Err(error);
+            }
+            taken = Some(error);
+            continue;
+        }
         match lock(&folder) {
             Ok(lock) if folder.exists() => return Ok((folder, lock)),
             Ok(_) => {}

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ::supervisor::kill_session;
-use ::supervisor::wire::{Exit, Hit, Order, Report, encode, take};
+use ::supervisor::wire::{Exit, Hit, Order, Refusal, Report, encode, take};
 use rustix::process::{Pid, Signal, kill_process};
 use sandbox::Confinement;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
@@ -69,7 +69,7 @@ pub struct Ended {
 pub enum Lost {
     /// The command never ran.
     #[error("the command could not be started: {0}")]
-    Refused(String),
+    Refused(Refusal),
     /// The supervisor was killed; what was left in its session got SIGKILL.
     #[error("the supervisor of the command was killed")]
     SupervisorDied,
@@ -111,8 +111,8 @@ impl Control {
         self.socket.write_all(&encode(&Order::Prepare(wanted))?).await?;
         match self.report().await? {
             Some(Report::Prepared) => Ok(()),
-            Some(Report::Unprepared { message }) => Err(Lost::Refused(message)),
-            Some(Report::Started { .. } | Report::Refused { .. } | Report::Ended { .. }) => {
+            Some(Report::Unprepared { message }) => Err(Lost::Refused(Refusal::because(message))),
+            Some(Report::Started { .. } | Report::Refused(_) | Report::Ended { .. }) => {
                 Err(Lost::Io(io::Error::other("the supervisor answered another order")))
             }
             None => Err(Lost::SupervisorDied),
@@ -154,9 +154,9 @@ impl Control {
     async fn next(&mut self) -> Result<Option<Ended>, Lost> {
         match self.report().await? {
             Some(Report::Started { pid }) => self.group = Some(pid),
-            Some(Report::Refused { message }) => {
+            Some(Report::Refused(why)) => {
                 self.idle = true;
-                return Err(Lost::Refused(message));
+                return Err(Lost::Refused(why));
             }
             Some(Report::Ended { exit, reusable, hit }) => {
                 self.idle = reusable;

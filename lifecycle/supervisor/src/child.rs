@@ -18,7 +18,7 @@ use super::launch::Launcher;
 use super::orders::receive_with_pipes;
 use super::reap::kill_members;
 use super::supervised::Supervised;
-use super::wire::{Order, Report, send};
+use super::wire::{Order, Refusal, Report, send};
 use super::{close_strangers, monotonic_ns, spawn};
 
 /// Runs the mode to its end; the process's exit code.
@@ -54,7 +54,7 @@ fn supervise() -> io::Result<()> {
                         return Ok(());
                     }
                 }
-                Err(error) => send(&mut socket, &Report::Refused { message: error.to_string() })?,
+                Err(error) => send(&mut socket, &Report::Refused(Refusal::from(&error)))?,
             },
             // it was meant for a command that had just ended
             Order::Kill { .. } => {}

@@ -142,7 +142,7 @@ fn until_ready(line: &mut UnixStream, first: First) -> io::Result<(Pid, Vec<Owne
 /// The next word of a launcher, and what came with it; what stopped it is an error.
 fn said(line: &mut UnixStream) -> io::Result<(Said, Vec<OwnedFd>)> {
     match receive_with_pipes::<Said>(line)? {
-        Some((Said::Failed(why), _)) => Err(io::Error::other(why)),
+        Some((Said::Failed(why), _)) => Err(io::Error::other(why.message)),
         Some(said) => Ok(said),
         None => Err(io::Error::other("the launcher ended")),
     }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::orders::{receive_with_pipes, send_all};
 use super::reap::{Reaped, Used, bury};
-use super::wire::{Spec, Status, encode, send};
+use super::wire::{Refusal, Spec, Status, encode, send};
 use super::{DIALECT, monotonic_ns, spawn};
 
 /// The first process: it confines itself, or starts the one that does in a process namespace.
@@ -35,7 +35,7 @@ pub(crate) enum Said {
     /// All that can be done ahead is done.
     Ready,
     /// It cannot confine itself, or not start its command.
-    Failed(String),
+    Failed(Refusal),
     /// The command starts, at this time of the monotonic clock in nanoseconds. A launcher that becomes it says no
     /// more: its line ends.
     Starts(u64),
@@ -67,7 +67,7 @@ pub(crate) fn run(stage: &str, wanted: &str) -> i32 {
     let mut line = UnixStream::from(line);
     let Err(error) = launch(stage, wanted, &mut line) else { return 0 };
     // nobody hears it if the supervisor is gone
-    let _ = send(&mut line, &Said::Failed(error.to_string()));
+    let _ = send(&mut line, &Said::Failed(Refusal::from(&error)));
     1
 }
 

@@ -17,7 +17,7 @@ use super::launch::Launcher;
 use super::launcher::Said;
 use super::reap::{Reaped, Used, reap_one};
 use super::watchdog::Watchdog;
-use super::wire::{Exit, Kind, Order, Report, Spec, Status, receive, send};
+use super::wire::{Exit, Kind, Order, Refusal, Report, Spec, Status, receive, send};
 use super::{monotonic_ns, spawn};
 
 /// Processes buried before the host and the clock are looked at again.
@@ -34,7 +34,7 @@ pub(crate) struct Supervised {
     /// Where its launcher speaks, until it has become the command.
     line: Option<UnixStream>,
     /// Why the launcher has not started it.
-    refused: Option<String>,
+    refused: Option<Refusal>,
     /// Its end and the time of it, told by its launcher.
     told: Option<(Status, u64)>,
     watchdog: Option<Watchdog>,
@@ -101,8 +101,8 @@ impl Supervised {
     }
 
     fn report(&mut self, status: Status, exited_ns: u64, reusable: bool) -> Report {
-        if let Some(message) = self.refused.take() {
-            return Report::Refused { message };
+        if let Some(why) = self.refused.take() {
+            return Report::Refused(why);
         }
         let (status, exited_ns) = self.told.unwrap_or((status, exited_ns));
         let hit = self.watchdog.as_ref().and_then(|dog| dog.verdict(status));

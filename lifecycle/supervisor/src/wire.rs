@@ -183,6 +183,34 @@ pub enum Order {
     },
 }
 
+/// Why a command could not be started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// For people.
+    pub message: String,
+    /// The system's error number, where it was a call that failed.
+    pub os_error: Option<i32>,
+}
+
+impl Refusal {
+    /// Something other than the system says no.
+    pub fn because(message: impl Into<String>) -> Self {
+        Self { message: message.into(), os_error: None }
+    }
+}
+
+impl From<&io::Error> for Refusal {
+    fn from(error: &io::Error) -> Self {
+        Self { message: error.to_string(), os_error: error.raw_os_error() }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 /// From the supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Report {
@@ -199,10 +227,7 @@ pub enum Report {
         pid: i32,
     },
     /// It could not be started.
-    Refused {
-        /// Why.
-        message: String,
-    },
+    Refused(Refusal),
     /// It has ended and nothing of it is left.
     Ended {
         /// How.

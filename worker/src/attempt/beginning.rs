@@ -4,7 +4,7 @@
 //! Token, files and start need nothing of each other, so they are asked for at once, as long as
 //! auth-service is known to answer. Should it not answer after all, the start is taken back.
 
-use job_queue::{DeliveryNumber, Job, StartAnswer, StartRequest};
+use job_queue::{DeliveryNumber, Job, StartAnswer, StartRequest, Undo};
 use uuid::Uuid;
 
 use super::preparation::{Plan, Preparation, issued, plan, ready, refused};
@@ -85,7 +85,7 @@ async fn at_once(
     match (outcome, &answer) {
         (Err(status), StartAnswer::Run { attempt, .. }) if status.is_transient() => {
             tracing::warn!(error = %status, "waiting for auth-service, without an attempt");
-            undo(worker, keeper, job, *attempt, &nonce).await?;
+            undo(worker, keeper, job, (*attempt, &nonce), Undo::Away).await?;
             let issued = issued(worker, keeper, job, guess(number), plan.timeout).await?;
             let limits = (number, plan.attempts);
             in_order(worker, keeper, job, limits, ready(worker, plan, files, issued)).await
@@ -137,13 +137,18 @@ pub(super) async fn undo(
     worker: &Worker,
     keeper: &Keeper,
     job: &Job,
-    attempt: u32,
-    nonce: &str,
+    start: (u32, &str),
+    why: Undo,
 ) -> Option<()> {
     // from now on the record does not name us, and that is no reason to let the job go
     keeper.attempt_is_undone();
-    let undone = ask(keeper, "run store", || worker.records.undo_start(job, attempt, nonce)).await;
-    undone.map_err(|gave_up| unusable(job, &gave_up)).ok().map(drop)
+    let undone = ask(keeper, "run store", || worker.records.undo_start(job, start, why)).await;
+    if undone.map_err(|gave_up| unusable(job, &gave_up)).ok()? {
+        return Some(());
+    }
+    // somebody else has it by now, or our first word of it has come through: its message is not ours to give back
+    keeper.let_go();
+    None
 }
 
 /// Says why a store that is there is of no use.

@@ -20,6 +20,8 @@ pub(super) enum Said {
     So(bool),
     /// It cannot be told, for this reason: then it is not.
     Unknown(String),
+    /// This worker cannot tell at the moment.
+    Fault(String),
     /// The job is not ours any more.
     NotOurs,
 }
@@ -43,6 +45,7 @@ pub(super) async fn holds(
     let limits = invocation.limits;
     let files = match worker.executor.prepare(invocation).await {
         Ok(files) => files,
+        Err(error) if error.is_fault() => return Said::Fault(error.message),
         Err(error) => return Said::Unknown(error.message),
     };
     let (outcome, leftovers) =
@@ -51,7 +54,7 @@ pub(super) async fn holds(
     match outcome.verdict {
         Verdict::Success { result } => Said::So(&result[..] == b"true"),
         Verdict::Failure { error } => Said::Unknown(JobError::message_of(&error)),
-        Verdict::Fault { error } => Said::Unknown(error.message),
+        Verdict::Fault { error } => Said::Fault(error.message),
         Verdict::Killed(KillReason::LeaseLost | KillReason::Shutdown) => Said::NotOurs,
         Verdict::Killed(reason) => Said::Unknown(reason.error(&limits).message),
     }

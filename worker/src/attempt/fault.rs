@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use job_queue::Job;
+use job_queue::{Job, Undo};
 use lifecycle::Latch;
 
 use super::Over;
@@ -17,8 +17,6 @@ use crate::serve::Worker;
 const REST: Duration = Duration::from_secs(1);
 /// The longest rest.
 const LONGEST: Duration = Duration::from_secs(30);
-/// Deliveries of one job after which its faults count as attempts: should it be the job after all, it ends.
-const COUNTED_FROM: i64 = 100;
 
 /// Whether this worker can start scripts.
 #[derive(Debug)]
@@ -44,7 +42,7 @@ impl Health {
     }
 
     /// One could not be; how long its slot rests.
-    fn fault(&self, why: &str) -> Duration {
+    pub(super) fn fault(&self, why: &str) -> Duration {
         let before = self.faults.fetch_add(1, Ordering::Relaxed);
         self.latch.not_ready(why.to_owned());
         rest(before)
@@ -61,15 +59,12 @@ pub(super) async fn give_up(
     keeper: &Keeper,
     job: &Job,
     (attempt, nonce): (u32, &str),
-    delivered: i64,
     why: &str,
 ) -> Option<Over> {
     tracing::error!(job.id = %job.id, error = why, "this worker cannot start a script; the job goes to another");
     metrics::counter!("worker_faults_total").increment(1);
     let rest = worker.health.fault(why);
-    if delivered < COUNTED_FROM {
-        undo(worker, keeper, job, attempt, nonce).await?;
-    }
+    undo(worker, keeper, job, (attempt, nonce), Undo::Fault).await?;
     Some(Over::Elsewhere { rest })
 }
 

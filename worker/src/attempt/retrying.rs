@@ -16,6 +16,9 @@ use crate::serve::Worker;
 /// How long the stream of timers may take for one answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
+/// How often a worker that cannot tell whether a try is repeated asks, longer and longer apart: some three minutes.
+const ASKED: u32 = 10;
+
 /// What becomes of a try that came to its end.
 pub(super) enum Verdict {
     /// It is the job's end, and is to be recorded.
@@ -81,9 +84,22 @@ fn pause(finished: &Finished, retries: u32) -> Option<Duration> {
 async fn wanted(worker: &Worker, keeper: &Keeper, finished: &mut Finished) -> Option<bool> {
     let Some((policy, limits)) = finished.retry.as_ref() else { return Some(true) };
     let Some(condition) = policy.retry_if.as_ref() else { return Some(true) };
-    match condition::holds(worker, keeper, condition, &finished.end.result, limits).await {
+    let mut asked = 0;
+    let said = loop {
+        asked += 1;
+        match condition::holds(worker, keeper, condition, &finished.end.result, limits).await {
+            // the try is over, so nobody else can ask in our place: a full disk may have room again
+            Said::Fault(why) if asked < ASKED => {
+                if !keeper.hold(worker.health.fault(&why)).await {
+                    return None;
+                }
+            }
+            said => break said,
+        }
+    };
+    match said {
         Said::So(holds) => Some(holds),
-        Said::Unknown(why) => {
+        Said::Unknown(why) | Said::Fault(why) => {
             let line = format!("not tried again, as its retry_if cannot be told: {why}\n");
             finished.last_log.push_str(&line);
             Some(false)

@@ -370,9 +370,10 @@ fn verdict(
             });
             result.map_err(|error| explain(error, status, ended.hit, limits))
         }
-        Err(Lost::Refused(message)) => {
-            Err(JobError::new("ExecutionErr", format!("the script could not be started: {message}")))
-        }
+        Err(Lost::Refused(why)) => match JobError::refused(&why) {
+            error if error.is_fault() => return Verdict::Fault { error },
+            error => Err(error),
+        },
         Err(lost @ (Lost::SupervisorDied | Lost::Io(_))) => {
             Err(JobError::worker("the script was lost", &lost))
         }

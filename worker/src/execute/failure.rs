@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use lifecycle::supervisor::{Lost, Status};
+use lifecycle::supervisor::{Lost, Refusal, Status};
 
 /// Text beyond this many bytes is cut from a message or a stack.
 const MAX_TEXT: usize = 64 * 1024;
@@ -62,6 +62,17 @@ impl JobError {
         let too_long = matches!(lost, Lost::Io(error) if error.kind() == ErrorKind::InvalidInput);
         let made = if too_long { Self::worker } else { Self::fault };
         made("the script cannot be started", lost)
+    }
+
+    /// The system did not start the command: because of what it is given, or of something that another worker may have.
+    pub(super) fn refused(why: &Refusal) -> Self {
+        // as the kernel says: too much of arguments and environment, a limit of memory in which nothing starts
+        let its_own =
+            [rustix::io::Errno::TOOBIG, rustix::io::Errno::NOMEM].map(rustix::io::Errno::raw_os_error);
+        if why.os_error.is_some_and(|error| its_own.contains(&error)) {
+            return Self::new("ExecutionErr", format!("the script could not be started: {why}"));
+        }
+        Self::fault("the script cannot be started", why)
     }
 
     /// Whether it is such a fault.

@@ -108,8 +108,8 @@ async fn what_cannot_start_says_why() {
     spec.program = PathBuf::from("/nowhere/at/all");
     let mut running = host().spare().await.unwrap().start(spec).await.unwrap();
     match running.control.exited().await {
-        Err(Lost::Refused(message)) => {
-            assert!(message.contains("ENOENT") || message.contains("No such file"), "{message}");
+        Err(Lost::Refused(why)) => {
+            assert!(why.message.contains("ENOENT") || why.message.contains("No such file"), "{why}");
         }
         other => panic!("{other:?}"),
     }

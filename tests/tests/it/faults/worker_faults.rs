@@ -61,3 +61,35 @@ async fn its_jobs_go_to_another() {
     };
     within("a job that the broken worker was given", BOUND, calls).await;
 }
+
+#[tokio::test]
+async fn an_interpreter_that_goes_fails_no_script() {
+    let programs = tempfile::Builder::new().prefix("programs-").tempdir_in("/var/tmp").expect("a folder");
+    std::fs::set_permissions(programs.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("it is ours");
+    let program = programs.path().join("deno");
+    std::fs::copy(hookmill::up::tools::find("deno").expect("deno is here"), &program).expect("room for it");
+    let system = System::start().slots(1).worker_setting("deno", program.display()).await;
+    let client = system.client();
+    client.deploy("f/a/ts", "deno", "export function main() { return 'ran'; }").await;
+    assert_eq!(client.wait("f/a/ts", json!({})).await.expect(200).text(), "\"ran\"");
+    let gone = programs.path().join("gone");
+    std::fs::rename(&program, &gone).expect("it is there");
+    // more than launchers wait that have it still
+    let mut jobs = Vec::new();
+    for _ in 0..20 {
+        jobs.push(client.run("f/a/ts", json!({})).await);
+    }
+    let worker = system.worker(0);
+    eventually("the worker says that it starts nothing", BOUND, async || {
+        unready(worker).await.contains("scripts").then_some(())
+    })
+    .await;
+    let last = jobs.last().expect("there are twenty");
+    assert_eq!(client.result_maybe(last).await["completed"], false);
+    std::fs::rename(&gone, &program).expect("it comes back");
+    for job in &jobs {
+        assert_eq!(client.end_of(job).await["result"], "ran");
+        assert_eq!(client.get(job).await["attempt"], 1, "no attempt was spent");
+    }
+}
