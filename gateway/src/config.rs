@@ -9,6 +9,9 @@ use job_queue::{Bounds, Share};
 use lifecycle::{FromValues, Secret, Values};
 use proto::Language;
 
+/// Below it callers and bodies are cut off that are only slow.
+const IDLE_LEAST: Duration = Duration::from_secs(1);
+
 /// More often would be a load of its own.
 const SWEEP_LEAST: Duration = Duration::from_millis(100);
 
@@ -34,6 +37,8 @@ pub struct Config {
     pub languages: Vec<Language>,
     /// How long a caller's connection may be idle between two requests.
     pub keep_alive: Duration,
+    /// How long nothing of a request's body may come.
+    pub body_idle: Duration,
     /// Largest request body, bytes.
     pub body_limit: usize,
     /// How long a synchronous webhook waits when the caller does not say.
@@ -73,6 +78,7 @@ impl FromValues for Config {
                 "620s",
                 "how long a connection may be idle; longer than the load balancer in front keeps it",
             ),
+            body_idle: v.duration("body-idle", "30s", "how long nothing of a request's body may come"),
             body_limit: v.size("body-limit", "8MiB", "largest request body"),
             wait_default: v.duration(
                 "wait-default",
@@ -122,6 +128,8 @@ impl Config {
         v.check(self.retention.default <= self.retention.longest, "retention is longer than retention-max");
         v.check(self.wait_default <= self.wait_max, "wait-default is longer than wait-max");
         v.check(self.sweep_every >= SWEEP_LEAST, "sweep-every is less than 100ms");
+        v.check(self.keep_alive >= IDLE_LEAST, "keep-alive is less than 1s");
+        v.check(self.body_idle >= IDLE_LEAST, "body-idle is less than 1s");
         v.check(self.bounds.timers_bytes > 0, "timers-limit is 0: no job could be put aside");
         v.check(self.args_grace >= ARGS_GRACE_LEAST, "args-grace is less than 2s");
         v.check(self.body_limit <= 64 * 1024 * 1024, "body-limit is over 64MiB, the most a queue can carry");

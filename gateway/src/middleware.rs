@@ -1,26 +1,56 @@
 //! What stands around every handler, outermost first: the span and log line of a request,
-//! problem+json where it is asked for, and a panic's 500.
+//! problem+json where it is asked for, an end to waiting for a body, and a panic's 500.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request};
-use axum::middleware::{Next, from_fn};
-use axum::response::Response;
+use axum::body::{Body, HttpBody};
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, header};
+use http_body_util::BodyExt;
+use lifecycle::HumanDuration;
+use proto::ErrorCode;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::{TimeoutBody, TimeoutError};
 use tracing::Instrument;
 
 use crate::error::ApiError;
 
-/// All of it, in order.
-pub(crate) fn apply(router: Router) -> Router {
-    router.layer(CatchPanicLayer::custom(panicked)).layer(from_fn(problem_details)).layer(from_fn(observe))
+/// All of it, in order. `body_idle`: how long nothing of a body may come.
+pub(crate) fn apply(router: Router, body_idle: Duration) -> Router {
+    let router = router.layer(CatchPanicLayer::custom(panicked));
+    let router = router.layer(from_fn_with_state(body_idle, patient));
+    router.layer(from_fn(problem_details)).layer(from_fn(observe))
+}
+
+/// A body that stops coming is not waited for, whoever reads it.
+async fn patient(State(idle): State<Duration>, request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let stopped = Arc::new(AtomicBool::new(false));
+    let tell = stopped.clone();
+    let request = request.map(|body| {
+        let told = TimeoutBody::new(idle, body).map_err(move |error| {
+            tell.fetch_or(error.is::<TimeoutError>(), Ordering::Relaxed);
+            error
+        });
+        Body::new(told)
+    });
+    let response = next.run(request).await;
+    if stopped.load(Ordering::Relaxed) {
+        let message = format!("nothing more of the body came within {}", HumanDuration(idle));
+        return ApiError::new(ErrorCode::BodyTimeout, message).into_response();
+    }
+    response
 }
 
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
-    use axum::response::IntoResponse;
-    ApiError::new(proto::ErrorCode::Internal, "the request could not be handled").into_response()
+    ApiError::new(ErrorCode::Internal, "the request could not be handled").into_response()
 }
 
 /// RFC 9457 instead of plain text, for callers that ask for it.

@@ -23,7 +23,9 @@ pub(crate) fn build(app: App) -> Router {
         .route("/version", get(instance::version))
         .route("/openapi.json", get(instance::openapi));
     let router = Router::new().nest("/api", api).fallback(instance::nothing);
-    crate::middleware::apply(router.method_not_allowed_fallback(instance::no_such_method).with_state(app))
+    let body_idle = app.config.body_idle;
+    let router = router.method_not_allowed_fallback(instance::no_such_method).with_state(app);
+    crate::middleware::apply(router, body_idle)
 }
 
 fn webhooks() -> Router<App> {

@@ -17,6 +17,8 @@ pub enum ErrorCode {
     NotFound,
     /// The method is not served at this path.
     MethodNotAllowed,
+    /// A body that stopped coming.
+    BodyTimeout,
     /// A body over its bound.
     PayloadTooLarge,
     /// A content type no run route takes.
@@ -47,6 +49,7 @@ impl ErrorCode {
         Self::PermissionDenied,
         Self::NotFound,
         Self::MethodNotAllowed,
+        Self::BodyTimeout,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
         Self::ScriptFailed,
@@ -67,6 +70,7 @@ impl ErrorCode {
             Self::PermissionDenied => "permission_denied",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::BodyTimeout => "body_timeout",
             Self::PayloadTooLarge => "payload_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::ScriptFailed => "script_failed",
@@ -88,6 +92,7 @@ impl ErrorCode {
             Self::PermissionDenied => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::ScriptFailed | Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -113,7 +118,7 @@ impl ErrorCode {
             Self::RateLimited | Self::QueueFull | Self::Overloaded => tonic::Code::ResourceExhausted,
             Self::Internal => tonic::Code::Internal,
             Self::Unavailable => tonic::Code::Unavailable,
-            Self::WaitTimeout => tonic::Code::DeadlineExceeded,
+            Self::BodyTimeout | Self::WaitTimeout => tonic::Code::DeadlineExceeded,
         }
     }
 
@@ -142,7 +147,8 @@ impl ErrorCode {
     /// Whether the same request may succeed when sent again later.
     pub fn retryable(self) -> bool {
         match self {
-            Self::RateLimited
+            Self::BodyTimeout
+            | Self::RateLimited
             | Self::Unavailable
             | Self::QueueFull
             | Self::Overloaded
@@ -172,6 +178,7 @@ impl ErrorCode {
             Self::QueueFull => "Queue full: ",
             Self::Overloaded => "Overloaded: ",
             Self::MethodNotAllowed
+            | Self::BodyTimeout
             | Self::PayloadTooLarge
             | Self::UnsupportedMediaType
             | Self::ScriptFailed

@@ -50,3 +50,26 @@ async fn an_idle_one_is_closed_after_its_time_and_not_before_a_request_that_wait
     gateway.resume();
     is_answered(&mut stopped).await;
 }
+
+#[tokio::test]
+async fn a_body_that_stops_coming_is_answered_wherever_it_is_read() {
+    let system = System::start().gateway_setting("body-idle", "1s").await;
+    let client = system.client();
+    client.deploy("f/a/b", "bash", "echo ran").await;
+    let address = system.gateway(0).url().replace("http://", "");
+    for path in ["jobs/run/p/f/a/b", "jobs_u/queue/cancel/00000000-0000-0000-0000-000000000000"] {
+        let mut caller = TcpStream::connect(&address).await.expect("a connection");
+        let request = format!(
+            "POST /api/w/{}/{path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{{\"half\":",
+            client.workspace(),
+            client.token()
+        );
+        caller.write_all(request.as_bytes()).await.expect("it is open");
+        let mut heard = Vec::new();
+        within("the answer", BOUND, caller.read_to_end(&mut heard)).await.expect("it is closed in order");
+        let heard = String::from_utf8_lossy(&heard);
+        assert!(heard.starts_with("HTTP/1.1 408"), "{path}: {heard}");
+        assert!(heard.contains("nothing more of the body came within 1s"), "{path}: {heard}");
+    }
+    assert_eq!(client.list("").await.len(), 0, "no job was made");
+}

@@ -17,6 +17,9 @@ use crate::present::timestamp;
 /// A result of more bytes than this is left out: it can be read from its job.
 const MOST: usize = 1024 * 1024;
 
+/// What stands in its place.
+const TOO_BIG: &str = "\"WINDMILL_TOO_BIG\"";
+
 /// Arguments by name, each in its own characters.
 #[derive(Default)]
 struct Named(BTreeMap<String, Box<RawValue>>);
@@ -29,7 +32,7 @@ pub(super) async fn of(app: &App, news: &News, kind: HandlerKind) -> Result<Byte
     named.set("is_flow", &news.schedule.is_flow);
     named.set("schedule_path", &news.schedule.path);
     named.set("job_id", &job.id.to_string());
-    let result = result_of(app, news, job.id).await?;
+    let result = result_of(app, &news.record).await?;
     match &news.counted {
         Counted::Failure { times, .. } => {
             named.put("error", error_in(result));
@@ -52,17 +55,25 @@ pub(super) async fn of(app: &App, news: &News, kind: HandlerKind) -> Result<Byte
 /// The failure that is over; null where nothing of it is kept any more.
 async fn failure(app: &App, news: &News, failed: Option<JobId>, named: &mut Named) -> Result<(), StoreError> {
     let (mut error, mut at) = (None, None);
-    if let Some(id) = failed {
-        error = result_of(app, news, id).await?;
-        at = app.records.get(&news.record.job.workspace, id).await?.as_ref().map(started);
+    let record = match failed {
+        Some(id) => app.records.get(&news.record.job.workspace, id).await?,
+        None => None,
+    };
+    if let Some(record) = record {
+        error = result_of(app, &record).await?;
+        at = Some(started(&record));
     }
     named.put("error", error_in(error));
     named.set("error_started_at", &at);
     Ok(())
 }
 
-async fn result_of(app: &App, news: &News, id: JobId) -> Result<Option<Bytes>, StoreError> {
-    Ok(app.records.end_of(&news.record.job.workspace, id).await?.map(|end| end.result))
+/// Not read where it would be left out.
+async fn result_of(app: &App, record: &Record) -> Result<Option<Bytes>, StoreError> {
+    if record.result_len.is_some_and(|bytes| bytes > MOST as u64) {
+        return Ok(Some(Bytes::from_static(TOO_BIG.as_bytes())));
+    }
+    Ok(app.records.end_of(&record.job.workspace, record.job.id).await?.map(|end| end.result))
 }
 
 /// A job that ended without having been started began when it ended, as it is shown.
@@ -78,7 +89,7 @@ fn error_in(result: Option<Bytes>) -> Option<Box<RawValue>> {
 }
 
 fn shown(json: &[u8]) -> Box<RawValue> {
-    let text = if json.len() > MOST { "\"WINDMILL_TOO_BIG\"" } else { raw_value(json).unwrap_or("null") };
+    let text = if json.len() > MOST { TOO_BIG } else { raw_value(json).unwrap_or("null") };
     RawValue::from_string(text.to_owned()).unwrap_or_else(|_| raw(&()))
 }
 
