@@ -13,7 +13,7 @@ use auth_service::FirstAdmin;
 use broker::permissions::{AUTH_SERVICE, GATEWAY, PROVISION, WORKER};
 use broker::{Broker, BrokerConfig};
 use catalog::{Catalog, kinds};
-use hookmill::provision::{StreamSizes, Streams, provision};
+use hookmill::provision::{Streams, provision};
 use hookmill::up::credentials::Credentials;
 use hookmill::up::data_folder::DataFolder;
 use hookmill::up::profile::Profile;
@@ -182,7 +182,7 @@ fn streams(addresses: &Addresses, credentials: &Credentials, queue_bytes: u64) -
         url: addresses.nats_url.clone(),
         password: Secret::new(credentials.nats_password(PROVISION).to_owned()),
         replicas: 1,
-        sizes: StreamSizes { jobs: queue_bytes.try_into()?, ..StreamSizes::DEFAULT },
+        max_queue_bytes: queue_bytes.try_into()?,
     })
 }
 

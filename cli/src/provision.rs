@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use broker::permissions::PROVISION;
 use broker::{Broker, BrokerConfig, Link};
-pub use job_queue::StreamSizes;
 
 /// How long NATS may be away before we give up.
 const CONNECT_WITHIN: Duration = Duration::from_secs(30);
@@ -19,8 +18,8 @@ pub struct Streams {
     pub password: lifecycle::Secret<String>,
     /// Copies of each stream in a cluster.
     pub replicas: usize,
-    /// Beyond them the queue is full, or the store of large arguments.
-    pub sizes: StreamSizes,
+    /// The size of the job stream in bytes: beyond it the queue is full.
+    pub max_queue_bytes: i64,
 }
 
 /// Makes the streams, or updates them. Doing it again changes nothing.
@@ -34,7 +33,7 @@ pub async fn provision(streams: &Streams) -> anyhow::Result<()> {
     let catalog =
         async { catalog::provision(&broker, profile).await.context("cannot make the catalog's streams") };
     let jobs = async {
-        let made = job_queue::provision(&broker, streams.replicas, streams.sizes).await;
+        let made = job_queue::provision(&broker, streams.replicas, streams.max_queue_bytes).await;
         made.context("cannot make the job streams")
     };
     tokio::try_join!(catalog, jobs)?;

@@ -12,7 +12,7 @@ use proto::WorkspaceId;
 
 use crate::failure::Failure;
 use crate::output;
-use crate::provision::{StreamSizes, Streams, provision};
+use crate::provision::{Streams, provision};
 use crate::up::admin;
 use crate::up::credentials::Credentials;
 use crate::up::nats::{self, NatsSettings};
@@ -106,11 +106,8 @@ pub struct Provision {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
     replicas: u8,
     /// Size of the job queue in bytes; beyond it triggers get 503
-    #[arg(long, default_value_t = StreamSizes::DEFAULT.jobs)]
+    #[arg(long, default_value_t = job_queue::PROVISION_DEFAULT_MAX_BYTES)]
     max_queue_bytes: i64,
-    /// Size of the store of arguments over 256 KiB in bytes; beyond it triggers with such get 503
-    #[arg(long, default_value_t = StreamSizes::DEFAULT.args)]
-    max_args_bytes: i64,
 }
 
 /// `hookmill first-admin`.
@@ -230,7 +227,7 @@ impl Provision {
             url: self.nats_url,
             password: Secret::new(password),
             replicas: usize::from(self.replicas),
-            sizes: StreamSizes { jobs: self.max_queue_bytes, args: self.max_args_bytes },
+            max_queue_bytes: self.max_queue_bytes,
         };
         Ok(provision(&streams).await?)
     }

@@ -131,6 +131,7 @@ impl Config {
         v.check(self.keep_alive >= IDLE_LEAST, "keep-alive is less than 1s");
         v.check(self.body_idle >= IDLE_LEAST, "body-idle is less than 1s");
         v.check(self.bounds.timers_bytes > 0, "timers-limit is 0: no job could be put aside");
+        v.check(self.bounds.args_bytes > 0, "args-limit is 0: no large arguments could be stored");
         v.check(self.args_grace >= ARGS_GRACE_LEAST, "args-grace is less than 2s");
         v.check(self.body_limit <= 64 * 1024 * 1024, "body-limit is over 64MiB, the most a queue can carry");
     }
@@ -140,7 +141,7 @@ fn bounds(v: &mut Values) -> Bounds {
     let stream_share: Share = v.or(
         "refuse-at",
         "80%",
-        "share of the queue's or the timers' size from which on new jobs are refused",
+        "share of the queue's size, the timers' or the large arguments' from which on new jobs are refused",
     );
     let redis_share: Share =
         v.or("refuse-at-redis", "90%", "share of Redis' memory limit from which on new jobs are refused");
@@ -154,6 +155,8 @@ fn bounds(v: &mut Values) -> Bounds {
         "1GiB",
         "size of the stream of jobs that are put aside, which has no other limit",
     );
+    let args_limit =
+        v.size("args-limit", "4GiB", "size of the store of arguments over 256 KiB, which has no other limit");
     let oldest = v.duration(
         "refuse-when-oldest-waits",
         "72h",
@@ -164,6 +167,7 @@ fn bounds(v: &mut Values) -> Bounds {
         redis_share,
         redis_bytes: Some(redis_limit as u64).filter(|bytes| *bytes > 0),
         timers_bytes: timers_limit as u64,
+        args_bytes: args_limit as u64,
         oldest_waits: Some(oldest).filter(|oldest| !oldest.is_zero()),
     }
 }

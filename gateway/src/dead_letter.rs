@@ -92,7 +92,9 @@ pub(crate) async fn replay(app: &App, workspace: &WorkspaceId, kept: &KeptLetter
     }
     let job = kept.letter.job(workspace, kept.id);
     // whoever asks may ask again, and nothing is lost until then
-    let bytes = job.as_ref().map_or(0, |job| job.args.bytes());
+    // one that is put back as it was has its arguments still
+    let copied = job.as_ref().filter(|_| kept.letter.reason == DeathReason::WorkerLost);
+    let bytes = copied.map_or(0, |job| job.args.bytes());
     app.pressure.admit(job.as_ref().map(|job| &job.tag), bytes, None).await?;
     let (id, published) = match (kept.letter.reason, job) {
         (DeathReason::WorkerLost, Some(job)) => {

@@ -75,7 +75,9 @@ impl Collector {
                 break;
             }
         }
-        self.records.rest(Turn::Args, within, began.elapsed() * REST).await?;
+        if let Err(error) = self.records.rest(Turn::Args, within, began.elapsed() * REST).await {
+            tracing::debug!(%error, "the next round does not wait for longer");
+        }
         Ok(Some(collected))
     }
 

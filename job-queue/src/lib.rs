@@ -34,8 +34,8 @@ pub use store::{
 pub use stream::{
     After, Afters, ArgsError, ArgsStore, Consumer, Consumers, DeadLetter, DeadLetters, DeadPage, DeathReason,
     Delivery, DeliveryNumber, Due, Finder, FiredAfter, FiredTick, Health, KeptLetter, Lease, LeaseError,
-    Mover, Place, PublishError, Publisher, Puller, PullerConfig, QueuedJob, Slot, Slots, StreamError,
-    StreamSizes, Tick, Ticks, provision,
+    Mover, PROVISION_DEFAULT_MAX_BYTES, Place, PublishError, Publisher, Puller, PullerConfig, QueuedJob,
+    Slot, Slots, StreamError, Tick, Ticks, provision,
 };
 pub use subjects::{Completions, Control, EventKind, EventWatch, Events, TooManyWaiters, Waited, Waiter};
 pub use sweep::{SweepError, Sweeper, Swept};

@@ -51,7 +51,7 @@ impl Pressure {
             bounds,
             jobs: Sizes::new(broker, names::JOBS_STREAM, Stream::Jobs, None),
             timers: Sizes::new(broker, names::TIMERS_STREAM, Stream::Timers, Some(bounds.timers_bytes)),
-            args: Sizes::new(broker, names::ARGS_STREAM, Stream::Args, None),
+            args: Sizes::new(broker, names::ARGS_STREAM, Stream::Args, Some(bounds.args_bytes)),
             memory,
             tags: bounds.oldest_waits.map(|bound| Tags::new(broker, bound)),
         }

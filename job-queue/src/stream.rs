@@ -41,7 +41,7 @@ pub use finder::{Finder, Place, QueuedJob};
 pub use mover::{Due, Mover};
 pub(crate) use objects::{StoredObject, objects, remove, server_time};
 pub(crate) use oldest::oldest_wait;
-pub use provision::{StreamSizes, provision};
+pub use provision::{PROVISION_DEFAULT_MAX_BYTES, provision};
 pub use publish::{PublishError, Publisher};
 pub use pull::{Puller, PullerConfig};
 pub use slots::{Slot, Slots};

@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 use broker::permissions::{AUTH_SERVICE, GATEWAY, PROVISION, WORKER};
 use futures::future::join_all;
-use hookmill::provision::{StreamSizes, Streams, provision};
+use hookmill::provision::{Streams, provision};
 use hookmill::up::credentials::Credentials;
 use hookmill::up::profile::Profile;
 use hookmill::up::server::Ingredients;
@@ -39,7 +39,7 @@ pub struct Start {
     gateways: usize,
     workers: usize,
     profile: Profile,
-    sizes: StreamSizes,
+    queue_bytes: i64,
     settings: Vec<(&'static str, &'static str, String)>,
     worker_program: &'static str,
     worker_variables: Vec<(&'static str, String)>,
@@ -54,7 +54,7 @@ impl Default for Start {
             gateways: 1,
             workers: 1,
             profile: Profile::Durable,
-            sizes: StreamSizes::DEFAULT,
+            queue_bytes: job_queue::PROVISION_DEFAULT_MAX_BYTES,
             settings: Vec::new(),
             worker_program: WORKER,
             worker_variables: Vec::new(),
@@ -83,12 +83,7 @@ impl Start {
 
     /// The size of the job stream.
     pub fn queue_bytes(self, queue_bytes: i64) -> Self {
-        Self { sizes: StreamSizes { jobs: queue_bytes, ..self.sizes }, ..self }
-    }
-
-    /// The size of the store of large arguments; 4 GiB by default.
-    pub fn args_bytes(self, args_bytes: i64) -> Self {
-        Self { sizes: StreamSizes { args: args_bytes, ..self.sizes }, ..self }
+        Self { queue_bytes, ..self }
     }
 
     /// A variable of each worker's environment.
@@ -165,7 +160,7 @@ impl Start {
         let (nats, valkey) =
             tokio::join!(DataServer::nats(from, self.traced), DataServer::valkey(from, self.traced));
         let nats_url = format!("nats://{}", nats.address());
-        make_streams(&nats_url, &credentials, self.sizes).await;
+        make_streams(&nats_url, &credentials, self.queue_bytes).await;
         let token = people::first_token(&nats_url, &credentials, WORKSPACE).await;
         let addresses = Addresses { nats_url, valkey: valkey.address().to_string(), auth_url: String::new() };
         let hub = Hub::start();
@@ -211,12 +206,12 @@ impl IntoFuture for Start {
     }
 }
 
-async fn make_streams(nats_url: &str, credentials: &Credentials, sizes: StreamSizes) {
+async fn make_streams(nats_url: &str, credentials: &Credentials, max_queue_bytes: i64) {
     let streams = Streams {
         url: nats_url.to_owned(),
         password: Secret::new(credentials.nats_password(PROVISION).to_owned()),
         replicas: 1,
-        sizes,
+        max_queue_bytes,
     };
     provision(&streams).await.expect("the streams can be made");
 }

@@ -25,7 +25,7 @@ use super::{admin, example, tools};
 use crate::api::Api;
 use crate::failure::Failure;
 use crate::output;
-use crate::provision::{StreamSizes, Streams, provision};
+use crate::provision::{Streams, provision};
 
 const SERVICE: Service =
     Service { name: "up", about: "everything on one machine", version: env!("CARGO_PKG_VERSION") };
@@ -154,7 +154,7 @@ impl Up {
             url: servers.nats_url(),
             password: Secret::new(password.to_owned()),
             replicas: 1,
-            sizes: StreamSizes::DEFAULT,
+            max_queue_bytes: job_queue::PROVISION_DEFAULT_MAX_BYTES,
         };
         provision(&streams).await
     }

@@ -23,7 +23,7 @@ local retries = math.max(tonumber(got[8] or '0'), tonumber(ARGV[14]))
 if terminal(got[1]) then
   -- whoever ended it may not have come to all that follows from it: for as long as its message comes it must not be
   -- forgotten, or it would run anew
-  keep_for(ARGV[1], ARGV[4], ARGV[12])
+  if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[12]) * 1000 then keep_for(ARGV[1], ARGV[4], ARGV[12]) end
   return {got[6] and 'exhausted' or 'ended', got[1], redis.call('GET', KEYS[5]) or 'null'}
 end
 -- the same call again after a lost reply: the attempt it has already counted
@@ -58,7 +58,7 @@ local log_len = append_log(got[4], ARGV[9], ARGV[10])
 redis.call('HSET', KEYS[1], 'state', 'running', 'nonce', ARGV[2], 'worker', ARGV[3], 'isolation', ARGV[13], 'started_us', ARGV[4],
   'attempt', attempt, 'envelope', ARGV[5], 'created_us', ARGV[6], 'log_len', log_len, 'log_at', got[4] or '0', 'retries', string.format('%d', retries),
   'delivery', ARGV[17] .. ':' .. ARGV[18])
-redis.call('HDEL', KEYS[1], 'due_us')
+redis.call('HDEL', KEYS[1], 'due_us', 'undone')
 redis.call('ZADD', KEYS[4], ARGV[4], ARGV[1])
 redis.call('ZREM', KEYS[8], ARGV[1])
 return {'run', attempt, log_len, got[5] or '', string.format('%d', retries)}

@@ -56,6 +56,8 @@ pub struct Bounds {
     pub redis_bytes: Option<u64>,
     /// The size of the stream of timers: it has none of its own.
     pub timers_bytes: u64,
+    /// The size of the store of large arguments, likewise.
+    pub args_bytes: u64,
     /// How long the oldest job of a tag may wait for a worker before new ones are refused; none: as long as it takes.
     pub oldest_waits: Option<Duration>,
 }

@@ -8,19 +8,8 @@ use broker::{Broker, names};
 
 use super::StreamError;
 
-/// How many bytes streams may take whose size an installation chooses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamSizes {
-    /// Of jobs that may start.
-    pub jobs: i64,
-    /// Of large arguments.
-    pub args: i64,
-}
-
-impl StreamSizes {
-    /// Where nothing else is asked for: 2 GiB of jobs, 4 GiB of large arguments.
-    pub const DEFAULT: Self = Self { jobs: 2 << 30, args: 4 << 30 };
-}
+/// The job stream's size where nothing else is asked for: 2 GiB.
+pub const PROVISION_DEFAULT_MAX_BYTES: i64 = 2 * 1024 * 1024 * 1024;
 
 /// The most that dead letters may take: beyond it a job that dies stays in its queue.
 const DEAD_MAX_BYTES: i64 = 512 * 1024 * 1024;
@@ -29,25 +18,24 @@ const DEAD_MAX_BYTES: i64 = 512 * 1024 * 1024;
 ///
 /// # Errors
 /// NATS is away or refuses.
-pub async fn provision(broker: &Broker, replicas: usize, sizes: StreamSizes) -> Result<(), StreamError> {
+pub async fn provision(broker: &Broker, replicas: usize, max_bytes: i64) -> Result<(), StreamError> {
     let jetstream = broker.jetstream();
-    jetstream.create_or_update_stream(jobs(replicas, sizes.jobs)).await.map_err(StreamError::new)?;
+    jetstream.create_or_update_stream(jobs(replicas, max_bytes)).await.map_err(StreamError::new)?;
     jetstream.create_or_update_stream(timers(replicas)).await.map_err(StreamError::new)?;
     jetstream.create_or_update_stream(dead(replicas)).await.map_err(StreamError::new)?;
-    jetstream.create_or_update_stream(args(replicas, sizes.args)).await.map_err(StreamError::new)?;
+    jetstream.create_or_update_stream(args(replicas)).await.map_err(StreamError::new)?;
     Ok(())
 }
 
 /// An object store, of which nothing goes by its age: a job may wait for years. An older one, which let objects go after
 /// 14 days, is made like this.
-fn args(replicas: usize, max_bytes: i64) -> stream::Config {
+fn args(replicas: usize) -> stream::Config {
     stream::Config {
         name: names::ARGS_STREAM.to_owned(),
         subjects: vec![names::args_chunk(">"), names::args_meta(">")],
         retention: stream::RetentionPolicy::Limits,
         discard: stream::DiscardPolicy::New,
         storage: stream::StorageType::File,
-        max_bytes,
         allow_rollup: true,
         allow_direct: true,
         num_replicas: replicas,

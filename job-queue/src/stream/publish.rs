@@ -1,10 +1,13 @@
 //! Publishing a job and waiting, with a deadline, for the stream's word that it has it.
 
+use std::time::Duration;
+
 use async_nats::jetstream::context::{PublishError as JsError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use broker::Broker;
 use bytes::Bytes;
-use futures::{FutureExt, TryFutureExt};
+use futures::FutureExt;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::timer::{self, Before, Timer};
@@ -31,6 +34,9 @@ pub enum PublishError {
     #[error("NATS refused the job: {0}")]
     Refused(String),
 }
+
+/// How long an upload may go on that nobody waits for any more.
+const UPLOADED_WITHIN: Duration = Duration::from_secs(30);
 
 /// When the stream has taken a message.
 enum Taken {
@@ -67,9 +73,18 @@ impl Publisher {
         if !is_stored(args.len()) {
             return Ok(Args::Inline(args));
         }
-        let keeping = self.args.keep(&job.workspace, job.id, args).map_err(not_stored);
-        let kept = tokio::time::timeout_at(deadline, self.broker.linked().then(move |()| keeping)).await;
-        kept.unwrap_or_else(|_| Err(PublishError::NotStored("no answer before the deadline".to_owned())))
+        let (store, workspace, id) = (self.args.clone(), job.workspace.clone(), job.id);
+        let late = |_| PublishError::NotStored("no answer before the deadline".to_owned());
+        tokio::time::timeout_at(deadline, self.broker.linked()).await.map_err(late)?;
+        // it goes on without us: what half an upload leaves is removed by itself
+        let mut upload = tokio::spawn(async move { store.keep(&workspace, id, args).await });
+        match tokio::time::timeout_at(deadline, &mut upload).await {
+            Ok(kept) => kept.map_err(|lost| PublishError::NotStored(lost.to_string()))?.map_err(not_stored),
+            Err(elapsed) => {
+                tokio::spawn(clear_up(self.args.clone(), upload));
+                Err(late(elapsed))
+            }
+        }
     }
 
     /// Puts an envelope back where it was, as it was. `nonce` is the same when the same is tried again.
@@ -167,6 +182,15 @@ impl Publisher {
     }
 }
 
+/// Removes what an upload stores that nobody waits for any more; what takes longer is left to the collector.
+async fn clear_up(store: ArgsStore, mut upload: JoinHandle<Result<Args, ArgsError>>) {
+    match tokio::time::timeout(UPLOADED_WITHIN, &mut upload).await {
+        Ok(Ok(Ok(kept))) => store.drop_kept(&kept).await,
+        Ok(_) => {}
+        Err(_) => upload.abort(),
+    }
+}
+
 /// async-nats may wait without limit while it is disconnected. And what it is handed then leaves with the next link: jobs
 /// whose callers were refused long before would all come at once, ahead of those that are accepted. So they are not handed
 /// to it.
@@ -182,16 +206,6 @@ pub(super) fn in_time<'a>(
     })
 }
 
-fn is_full(text: &str) -> bool {
-    let full = [
-        "maximum messages exceeded",
-        "maximum bytes exceeded",
-        "resource limits exceeded",
-        "insufficient resources",
-    ];
-    full.iter().any(|phrase| text.contains(phrase))
-}
-
 /// `<ws>/<job id>/<move>`: ids are global to a stream, and a later move of the same job
 /// (a retry, a timer that fired) must not be swallowed under the first one's id.
 pub(super) fn dedupe_id(job: &Job) -> String {
@@ -200,8 +214,7 @@ pub(super) fn dedupe_id(job: &Job) -> String {
 
 #[expect(clippy::needless_pass_by_value, reason = "the form `map_err` takes")]
 fn not_stored(error: ArgsError) -> PublishError {
-    let text = error.to_string();
-    if is_full(&text) { PublishError::Full } else { PublishError::NotStored(text) }
+    PublishError::NotStored(error.to_string())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form `map_err` takes")]
@@ -223,9 +236,15 @@ pub(super) fn refused(error: JsError) -> PublishError {
 
 fn other(error: &JsError) -> PublishError {
     let text = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    let full = [
+        "maximum messages exceeded",
+        "maximum bytes exceeded",
+        "resource limits exceeded",
+        "insufficient resources",
+    ];
     if text.contains("maximum messages per subject exceeded") {
         PublishError::Duplicate
-    } else if is_full(&text) {
+    } else if full.iter().any(|phrase| text.contains(phrase)) {
         PublishError::Full
     } else {
         PublishError::Unanswered(format!("{error} ({text})"))

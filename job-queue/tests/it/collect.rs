@@ -10,7 +10,7 @@ use broker::permissions::{GATEWAY, PROVISION, WORKER};
 use bytes::Bytes;
 use job_queue::{
     Args, ArgsStore, CancelAnswer, Collected, Collector, DeadLetter, DeadLetters, DeathReason, Finder, Job,
-    PublishError, StreamSizes, now_us,
+    PublishError, now_us,
 };
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
@@ -193,11 +193,14 @@ async fn a_refused_job_leaves_nothing() {
 #[tokio::test]
 async fn an_upload_that_fails_leaves_no_chunk() {
     let mut scene = Scene::set().await;
-    let small = StreamSizes { args: 1024 * 1024, ..StreamSizes::DEFAULT };
-    scene.stage.provision(small).await;
+    let admin = scene.stage.nats.broker(PROVISION).await;
+    let config = admin.jetstream().get_stream(names::ARGS_STREAM).await.unwrap();
+    let config = config.get_info().await.unwrap().config;
+    let small = stream::Config { max_bytes: 1024 * 1024, ..config };
+    admin.jetstream().update_stream(&small).await.unwrap();
     let much = Bytes::from(vec![b'x'; 4 * 1024 * 1024]);
     let refused = scene.gateway.publish_with(&mut job("bash"), much).await;
-    assert!(matches!(refused, Err(PublishError::Full)), "{refused:?}");
+    assert!(matches!(refused, Err(PublishError::NotStored(_))), "{refused:?}");
     assert_eq!(scene.store().await.messages, 1, "what announced it");
     assert_eq!(scene.collect().await, Collected { objects: 1, bytes: 0 });
     scene.is_empty().await;
@@ -368,7 +371,7 @@ async fn an_older_store_is_taken_over() {
         store.put(object.as_str(), &mut &large()[..]).await.unwrap();
     }
     store.delete(&deleted).await.unwrap();
-    stage.provision(job_queue::StreamSizes::DEFAULT).await;
+    stage.provision(job_queue::PROVISION_DEFAULT_MAX_BYTES).await;
     let config = admin.jetstream().get_stream(names::ARGS_STREAM).await.unwrap().cached_info().config.clone();
     assert_eq!(config.max_age, Duration::ZERO);
     let publisher = job_queue::Publisher::new(gateway.clone());

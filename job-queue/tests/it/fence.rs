@@ -62,7 +62,8 @@ async fn a_start_taken_back_spends_no_attempt_and_only_its_own() {
     assert!(!records.undo_start(&job, (1, &nonce()), Undo::Away).await.unwrap(), "somebody else's start");
     assert!(!records.undo_start(&job, (2, &first), Undo::Away).await.unwrap(), "another attempt");
     assert!(records.undo_start(&job, (1, &first), Undo::Away).await.unwrap());
-    assert!(!records.undo_start(&job, (1, &first), Undo::Away).await.unwrap(), "once is enough");
+    // the same call again, after a lost reply: its answer, and no attempt less
+    assert!(records.undo_start(&job, (1, &first), Undo::Away).await.unwrap());
     let record = records.get(&job.workspace, job.id).await.unwrap().unwrap();
     assert_eq!((record.state, record.attempt), (JobState::Queued, 0));
     assert_eq!(records.renew(&job.workspace, job.id, 1).await.unwrap(), Renewal::Fenced);
@@ -72,6 +73,22 @@ async fn a_start_taken_back_spends_no_attempt_and_only_its_own() {
     assert!(!records.undo_start(&job, (1, &first), Undo::Away).await.unwrap(), "an end stays");
     let record = records.get(&job.workspace, job.id).await.unwrap().unwrap();
     assert_eq!((record.state, record.attempt), (JobState::Ended(Outcome::Success), 1));
+}
+
+#[tokio::test]
+async fn a_hundred_faults_of_workers_are_an_attempt() {
+    let (_valkey, records, worker) = store().await;
+    let job = job("bash");
+    for fault in 1..=100 {
+        let nonce = nonce();
+        assert_eq!(attempt_of(&start(&records, &job, &worker, &nonce).await), 1, "fault {fault}");
+        assert!(records.undo_start(&job, (1, &nonce), Undo::Fault).await.unwrap());
+    }
+    let second = nonce();
+    assert_eq!(attempt_of(&start(&records, &job, &worker, &second).await), 2);
+    // what is away is no fault
+    assert!(records.undo_start(&job, (2, &second), Undo::Away).await.unwrap());
+    assert_eq!(attempt_of(&start(&records, &job, &worker, &nonce()).await), 2);
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! A job's whole life, and what it carries.
 
 use bytes::Bytes;
-use job_queue::{Args, EndAnswer, JobState, LogChunk, Outcome, PublishError, StreamSizes, Waited};
+use job_queue::{
+    Args, EndAnswer, JobState, LogChunk, Outcome, PROVISION_DEFAULT_MAX_BYTES, PublishError, Waited,
+};
 use test_servers::within;
 
 use crate::stage::{Stage, finish, job, soon, success, workspace};
@@ -12,8 +14,8 @@ async fn provisioning_twice_changes_nothing() {
     let gateway = stage.gateway().await;
     let mut kept = job("bash");
     gateway.publish(&mut kept).await.unwrap();
-    stage.provision(StreamSizes::DEFAULT).await;
-    stage.provision_jobs(StreamSizes::DEFAULT.jobs / 2).await;
+    stage.provision(PROVISION_DEFAULT_MAX_BYTES).await;
+    stage.provision(PROVISION_DEFAULT_MAX_BYTES / 2).await;
     assert!(gateway.holds(&kept).await, "a second provisioning keeps the jobs");
 }
 
@@ -140,7 +142,7 @@ async fn an_id_is_published_once() {
 #[tokio::test]
 async fn a_full_queue_refuses_and_keeps_what_it_has() {
     let stage = Stage::start().await;
-    stage.provision_jobs(64 * 1024).await;
+    stage.provision(64 * 1024).await;
     let gateway = stage.gateway().await;
     let mut first = job("bash");
     gateway.publish(&mut first).await.unwrap();

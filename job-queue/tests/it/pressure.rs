@@ -6,7 +6,7 @@ use async_nats::jetstream::stream;
 use broker::names;
 use broker::permissions::{GATEWAY, PROVISION};
 use bytes::Bytes;
-use job_queue::{Bounds, Job, Pressure, Refusal, Stream, StreamSizes, Tick, Ticks, Unit, now_us};
+use job_queue::{Bounds, Job, Pressure, Refusal, Stream, Tick, Ticks, Unit, now_us};
 use test_servers::within;
 
 use crate::stage::{Gateway, Stage, job, soon};
@@ -19,6 +19,7 @@ fn bounds() -> Bounds {
         redis_share: "90%".parse().expect("a share"),
         redis_bytes: None,
         timers_bytes: 1024 * KIB,
+        args_bytes: 1024 * KIB,
         oldest_waits: None,
     }
 }
@@ -86,7 +87,7 @@ fn just_reached(used: u64, limit: u64) {
 #[tokio::test]
 async fn a_stream_refuses_new_jobs_and_takes_all_others() {
     let stage = Stage::start().await;
-    stage.provision_jobs(256 * 1024).await;
+    stage.provision(256 * 1024).await;
     let (gateway, pressure) = (stage.gateway().await, pressure(&stage, bounds()).await);
     let (mut jobs, refusal) = fill(&gateway, &pressure, || job("bash")).await;
     let (stream, used, limit, unit) = full(&refusal);
@@ -253,8 +254,8 @@ async fn who_cannot_ask_does_not_refuse() {
 #[tokio::test]
 async fn large_arguments_are_refused_where_their_store_fills_up_and_others_are_not() {
     let stage = Stage::start().await;
-    stage.provision(StreamSizes { args: 2 << 20, ..StreamSizes::DEFAULT }).await;
-    let (gateway, pressure) = (stage.gateway().await, pressure(&stage, bounds()).await);
+    let bounds = Bounds { args_bytes: 2048 * KIB, ..bounds() };
+    let (gateway, pressure) = (stage.gateway().await, pressure(&stage, bounds).await);
     let large = 300 * 1024;
     let refusal = loop {
         if let Err(refusal) = pressure.admit(None, large, None).await {

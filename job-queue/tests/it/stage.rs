@@ -8,9 +8,9 @@ use broker::permissions::{GATEWAY, PROVISION, WORKER};
 use bytes::Bytes;
 use job_queue::{
     Args, ArgsStore, CallerInfo, CancelAnswer, CancelRequest, Completions, Control, Delivery, DeliveryNumber,
-    End, EndAnswer, EndRequest, Events, Finder, Grant, Job, Outcome, PublishError, Publisher, Puller,
-    PullerConfig, Records, RedisConfig, Slots, StartAnswer, StartRequest, StreamSizes, Trace, now_us,
-    provision,
+    End, EndAnswer, EndRequest, Events, Finder, Grant, Job, Outcome, PROVISION_DEFAULT_MAX_BYTES,
+    PublishError, Publisher, Puller, PullerConfig, Records, RedisConfig, Slots, StartAnswer, StartRequest,
+    Trace, now_us, provision,
 };
 use proto::{InstanceId, JobId, Language, WorkspaceId};
 use test_servers::{Nats, Valkey, within};
@@ -60,18 +60,13 @@ impl Stage {
     pub(crate) async fn start() -> Self {
         let (nats, valkey) = tokio::join!(Nats::start(), Valkey::start());
         let stage = Self { nats, valkey };
-        stage.provision(StreamSizes::DEFAULT).await;
+        stage.provision(PROVISION_DEFAULT_MAX_BYTES).await;
         stage
     }
 
-    pub(crate) async fn provision(&self, sizes: StreamSizes) {
+    pub(crate) async fn provision(&self, max_bytes: i64) {
         let broker = self.nats.broker(PROVISION).await;
-        provision(&broker, 1, sizes).await.expect("an installation can be provisioned");
-    }
-
-    /// With a job stream of so many bytes.
-    pub(crate) async fn provision_jobs(&self, jobs: i64) {
-        self.provision(StreamSizes { jobs, ..StreamSizes::DEFAULT }).await;
+        provision(&broker, 1, max_bytes).await.expect("an installation can be provisioned");
     }
 
     pub(crate) fn records(&self) -> Records {

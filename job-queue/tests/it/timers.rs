@@ -196,7 +196,7 @@ async fn a_full_stream_of_jobs_makes_due_jobs_wait_and_loses_none() {
     let stage = Stage::start().await;
     let gateway = stage.gateway().await;
     let mut filling = Vec::new();
-    stage.provision_jobs(8 * 1024).await;
+    stage.provision(8 * 1024).await;
     loop {
         let mut job = job("bash");
         match gateway.publish(&mut job).await {

@@ -43,6 +43,7 @@ impl Health {
 
     /// One could not be; how long its slot rests.
     pub(super) fn fault(&self, why: &str) -> Duration {
+        metrics::counter!("worker_faults_total").increment(1);
         let before = self.faults.fetch_add(1, Ordering::Relaxed);
         self.latch.not_ready(why.to_owned());
         rest(before)
@@ -53,7 +54,7 @@ fn rest(before: u32) -> Duration {
     REST.saturating_mul(1_u32.checked_shl(before).unwrap_or(u32::MAX)).min(LONGEST)
 }
 
-/// Takes the start back. None when the job is not ours any more.
+/// Takes the start back, if it is ours still; the slot rests in any case.
 pub(super) async fn give_up(
     worker: &Worker,
     keeper: &Keeper,
@@ -62,9 +63,8 @@ pub(super) async fn give_up(
     why: &str,
 ) -> Option<Over> {
     tracing::error!(job.id = %job.id, error = why, "this worker cannot start a script; the job goes to another");
-    metrics::counter!("worker_faults_total").increment(1);
     let rest = worker.health.fault(why);
-    undo(worker, keeper, job, (attempt, nonce), Undo::Fault).await?;
+    undo(worker, keeper, job, (attempt, nonce), Undo::Fault).await;
     Some(Over::Elsewhere { rest })
 }
 

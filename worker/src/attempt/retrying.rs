@@ -89,12 +89,16 @@ async fn wanted(worker: &Worker, keeper: &Keeper, finished: &mut Finished) -> Op
         asked += 1;
         match condition::holds(worker, keeper, condition, &finished.end.result, limits).await {
             // the try is over, so nobody else can ask in our place: a full disk may have room again
-            Said::Fault(why) if asked < ASKED => {
+            Said::Fault(why) if asked < ASKED && keeper.canceled().is_none() => {
                 if !keeper.hold(worker.health.fault(&why)).await {
                     return None;
                 }
             }
-            said => break said,
+            Said::Fault(why) => break Said::Fault(why),
+            said => {
+                worker.health.well();
+                break said;
+            }
         }
     };
     match said {

@@ -6,9 +6,22 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use lifecycle::supervisor::{Lost, Refusal, Status};
+use rustix::io::Errno;
 
 /// Text beyond this many bytes is cut from a message or a stack.
 const MAX_TEXT: usize = 64 * 1024;
+
+/// What the system says of an interpreter that is gone or broken, and of a machine that has run out of something. Of what a
+/// script may have chosen itself nothing: its arguments, its environment, its limits.
+const OF_THE_MACHINE: [i32; 7] = [
+    Errno::NOENT.raw_os_error(),
+    Errno::ACCESS.raw_os_error(),
+    Errno::IO.raw_os_error(),
+    Errno::NFILE.raw_os_error(),
+    Errno::NOSPC.raw_os_error(),
+    Errno::TXTBSY.raw_os_error(),
+    Errno::NOEXEC.raw_os_error(),
+];
 
 /// Why a script failed, as its caller sees it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -66,13 +79,10 @@ impl JobError {
 
     /// The system did not start the command: because of what it is given, or of something that another worker may have.
     pub(super) fn refused(why: &Refusal) -> Self {
-        // as the kernel says: too much of arguments and environment, a limit of memory in which nothing starts
-        let its_own =
-            [rustix::io::Errno::TOOBIG, rustix::io::Errno::NOMEM].map(rustix::io::Errno::raw_os_error);
-        if why.os_error.is_some_and(|error| its_own.contains(&error)) {
-            return Self::new("ExecutionErr", format!("the script could not be started: {why}"));
+        if why.os_error.is_some_and(|error| OF_THE_MACHINE.contains(&error)) {
+            return Self::fault("the script cannot be started", why);
         }
-        Self::fault("the script cannot be started", why)
+        Self::new("ExecutionErr", format!("the script could not be started: {why}"))
     }
 
     /// Whether it is such a fault.
@@ -116,6 +126,20 @@ mod tests {
         let json = error.to_json();
         assert!(json.len() < MAX_TEXT + 200);
         assert!(std::str::from_utf8(&json).unwrap().contains("[cut: over 65536 bytes]"));
+    }
+
+    #[test]
+    fn only_the_machine_is_at_fault_for_what_a_script_cannot_choose() {
+        let refused =
+            |os_error| JobError::refused(&Refusal { message: "no".to_owned(), os_error }).is_fault();
+        for error in [Errno::NOENT, Errno::NOSPC, Errno::TXTBSY] {
+            assert!(refused(Some(error.raw_os_error())), "{error}");
+        }
+        // arguments, open files, processes and memory; a NUL byte, and a network that cannot be kept away
+        for error in [Errno::TOOBIG, Errno::MFILE, Errno::AGAIN, Errno::NOMEM] {
+            assert!(!refused(Some(error.raw_os_error())), "{error}");
+        }
+        assert!(!refused(None));
     }
 
     #[test]
