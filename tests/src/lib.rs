@@ -12,6 +12,7 @@
 mod answer;
 mod builder;
 pub mod chaos;
+mod calling;
 mod client;
 mod data_server;
 mod disk;

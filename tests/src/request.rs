@@ -3,6 +3,7 @@
 use http::Method;
 
 use crate::answer::Answer;
+use crate::calling::call;
 
 /// A request that is being put together.
 #[must_use]
@@ -46,6 +47,7 @@ impl Request {
     /// # Errors
     /// Nobody answers.
     pub async fn try_send(self) -> reqwest::Result<Answer> {
-        Answer::read(self.0.send().await?).await
+        let request = self.0;
+        call(async move { Answer::read(request.send().await?).await }).await
     }
 }
