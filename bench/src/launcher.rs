@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use lifecycle::supervisor::{Host, Kind, Output, Spare, Spec, Streams};
+use lifecycle::supervisor::{Host, Input, Kind, Output, Spare, Spec, Streams};
 use sandbox::{Confinement, Grant, Level, Limits, Link, Network, User, Users};
 use serde::Serialize;
 use uplink::Rules;
@@ -142,7 +142,8 @@ impl Place {
             Some(Level::Namespaces) => PathBuf::from(sandbox::SEEN_FOLDER),
             Some(level) => self.folder.join(level.as_str()),
         };
-        let granted = Grant { limits: Limits::default(), neighbours: 512, network: Network::Internet };
+        let granted =
+            Grant { limits: Limits::default(), neighbours: 512, lasting: false, network: Network::Internet };
         Spec {
             program: PathBuf::from(PROGRAM),
             args: Vec::new(),
@@ -150,6 +151,7 @@ impl Place {
             cwd,
             kind: Kind::Script,
             output: Output::Log(Streams::Merged),
+            input: Input::Null,
             grant: level.map(|_| granted),
             rules: Some(Rules::default()),
         }

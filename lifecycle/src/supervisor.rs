@@ -13,7 +13,7 @@ mod program;
 mod running;
 mod service;
 
-pub use ::supervisor::wire::{Exit, Hit, Kind, Output, Refusal, Spec, Status, Streams};
+pub use ::supervisor::wire::{Exit, Hit, Input, Kind, Output, Refusal, Rested, Spec, Status, Streams};
 pub use ::supervisor::{ARGUMENT, DIALECT, PROGRAM, intercept, monotonic_ns};
 pub use host::{Belongings, Host, Spare};
 pub use running::{Control, Ended, LogPipe, Lost, Running};

@@ -5,6 +5,7 @@
 pub mod bearer;
 pub mod error;
 pub mod ids;
+pub mod isolation;
 pub mod json;
 pub mod language;
 pub mod retry;
@@ -33,6 +34,7 @@ pub use bearer::Bearer;
 pub use error::ErrorCode;
 pub use generated::{auth, job};
 pub use ids::{InstanceId, JobId, ScriptHash, ScriptPath, Tag, TokenId, WorkspaceId};
+pub use isolation::{IsolationMode, UnknownIsolation};
 pub use language::Language;
 pub use retry::{InvalidRetry, RetryPolicy};
 pub use rights::{Action, Rights, Scopes};

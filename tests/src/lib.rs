@@ -11,8 +11,8 @@
 
 mod answer;
 mod builder;
-pub mod chaos;
 mod calling;
+pub mod chaos;
 mod client;
 mod data_server;
 mod disk;

@@ -259,12 +259,12 @@ async fn run(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, fence: Fence, rea
         return None;
     }
     let (outcome, leftovers) = worker.executor.run(files, around, log, keeper.kill()).await;
-    let run_us = outcome.exit.map_or(0, |exit| i64::try_from(exit.wall().as_micros()).unwrap_or(i64::MAX));
+    let run_us = outcome.wall.map_or(0, |wall| i64::try_from(wall.as_micros()).unwrap_or(i64::MAX));
     let end = match end_of(outcome.verdict, &limits, keeper)? {
         Ok(end) => end,
         Err(fault) => return Some(Ran::Not(fault)),
     };
-    if outcome.exit.is_some() {
+    if outcome.wall.is_some() {
         worker.health.well();
     }
     let (mem_kib, leftovers) = (outcome.mem_peak_kib, Some(leftovers));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use lifecycle::{FromValues, Secret, Values};
 use proto::Tag;
 
-use crate::execute::{Place, Surrounding};
+use crate::execute::{Bounds, Place, Surrounding};
 
 pub(crate) use self::sandbox::Sandbox;
 
@@ -61,12 +61,26 @@ pub struct Config {
     pub deno: Option<PathBuf>,
     /// Folders of Python packages every script can import, read-only.
     pub python_path: Vec<PathBuf>,
+    /// How many processes that have loaded a script may wait for its next job.
+    pub warm: Bounds,
+    /// How long each of them may wait.
+    pub warm_idle: Duration,
+    /// How many processes of each language that is used here wait for any script.
+    pub warm_spares: usize,
     /// How scripts are confined, and what each may use.
     pub sandbox: Sandbox,
     /// Where scripts reach the API, without a slash at its end.
     pub base_internal_url: String,
     /// Where people reach it.
     pub base_url: String,
+}
+
+/// What processes may keep while they wait.
+fn warm(v: &mut Values) -> Bounds {
+    Bounds {
+        count: v.or("warm-processes", "64", "processes that may wait for the next job of their script"),
+        kib: v.or("warm-memory", "2097152", "KiB of memory that they may have together"),
+    }
 }
 
 impl FromValues for Config {
@@ -119,6 +133,13 @@ impl FromValues for Config {
             python: v.optional("python", "the Python interpreter; else `python3` of --path"),
             deno: v.optional("deno", "the Deno program; else `deno` of --path"),
             python_path: paths.into_iter().map(PathBuf::from).collect(),
+            warm: warm(v),
+            warm_idle: v.duration(
+                "warm-idle",
+                "10m",
+                "how long a process may wait for the next job of its script",
+            ),
+            warm_spares: v.or("warm-spares", "2", "processes of each used language that wait for any script"),
             sandbox: Sandbox::from_values(v),
             base_internal_url: v.or(
                 "base-internal-url",

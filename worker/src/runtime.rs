@@ -15,6 +15,7 @@ use bytes::Bytes;
 use lifecycle::supervisor::{Status, Streams};
 use proto::Language;
 
+pub(crate) use self::wrapped::{checked, too_large};
 use crate::execute::{Config, Invocation, JobError, JobFolder, StartError};
 
 /// How one language's scripts are started and what their result is.
@@ -28,27 +29,66 @@ pub trait Runtime: Debug + Send + Sync {
     /// Its interpreter.
     fn program(&self) -> &Path;
 
-    /// Writes what the script needs into its folder. May block.
-    ///
-    /// # Errors
-    /// The script or its arguments cannot be run: the job's error.
-    fn prepare(&self, invocation: &Invocation, folder: &JobFolder) -> Result<Plan, JobError>;
-
     /// What its scripts read besides their own folder and the system's: the interpreter and what comes with it.
     fn readable(&self) -> Vec<PathBuf>;
 
     /// A script that returns 1, to see whether any runs.
     fn trial(&self) -> &'static str;
 
+    /// How its scripts run.
+    fn way(&self) -> Way<'_>;
+}
+
+/// How the scripts of a language run.
+#[derive(Debug)]
+pub enum Way<'a> {
+    /// Each as a command, which leaves its result in a file.
+    Commands(&'a dyn Commands),
+    /// In a process that takes jobs, one after the other, and answers each.
+    Sessions(&'a dyn Sessions),
+}
+
+/// A language whose scripts are commands.
+pub trait Commands: Debug + Send + Sync {
+    /// Writes what the script needs into its folder. May block.
+    ///
+    /// # Errors
+    /// The script or its arguments cannot be run: the job's error.
+    fn prepare(&self, invocation: &Invocation, folder: &JobFolder) -> Result<Plan, JobError>;
+
     /// The files of its folder that a script's result or error may be in.
     fn answers(&self) -> &'static [&'static str];
 
     /// The result of a process that ended by itself, as exact JSON. May block for as long as
-    /// reading [`Runtime::answers`] takes.
+    /// reading [`Commands::answers`] takes.
     ///
     /// # Errors
     /// The script failed: the job's error.
     fn result(&self, ended: &Ended<'_>) -> Result<Bytes, JobError>;
+}
+
+/// A language whose interpreter takes jobs, by the protocol of `execute::session`.
+pub trait Sessions: Debug + Send + Sync {
+    /// The command that starts it.
+    fn start(&self) -> Plan;
+
+    /// What it needs to load a script. May block.
+    ///
+    /// # Errors
+    /// The script cannot be run: the job's error.
+    fn load(&self, invocation: &Invocation) -> Result<Load, JobError>;
+
+    /// Whether it can fork a child for each job.
+    fn forks(&self) -> bool;
+}
+
+/// What a process is given to load a script.
+#[derive(Debug)]
+pub struct Load {
+    /// The `load` of its order.
+    pub order: serde_json::Value,
+    /// Files that lie in its folder then.
+    pub files: Vec<(&'static str, Bytes)>,
 }
 
 /// The command that runs a script.

@@ -138,6 +138,9 @@ async fn executor(config: &Config) -> anyhow::Result<Executor> {
         bash: None,
         isolation: config.sandbox.isolation,
         surrounding: config.surrounding(),
+        warm: config.warm,
+        warm_idle: config.warm_idle,
+        warm_spares: config.warm_spares,
     };
     let host = Host::new().context("the supervisor cannot be started")?;
     Ok(Executor::new(&settings, host).await?)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use lifecycle::supervisor::{Host, Kind, Output, ServiceHandle, Spec};
+use lifecycle::supervisor::{Host, Input, Kind, Output, ServiceHandle, Spec};
 
 /// From SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
@@ -48,7 +48,17 @@ impl Children {
     ) -> anyhow::Result<()> {
         let kind = Kind::Service { grace: GRACE };
         let output = Output::File(log.clone());
-        let spec = Spec { program, args, env, cwd: cwd.to_owned(), kind, output, grant: None, rules: None };
+        let spec = Spec {
+            program,
+            args,
+            env,
+            cwd: cwd.to_owned(),
+            kind,
+            output,
+            input: Input::Null,
+            grant: None,
+            rules: None,
+        };
         let mut handle = self.host.service(spec).await.with_context(|| format!("cannot start {name}"))?;
         if let Err(lost) = handle.started().await {
             bail!("cannot start {name}: {lost}");

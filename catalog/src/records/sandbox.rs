@@ -3,6 +3,7 @@
 
 use std::num::NonZeroU64;
 
+use proto::IsolationMode;
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -33,6 +34,9 @@ pub struct SandboxSettings {
     /// Bytes of all files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_bytes: Option<NonZeroU64>,
+    /// How much of its process a job leaves to the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<IsolationMode>,
 }
 
 /// What a workspace asks of the sandboxes of its scripts.
@@ -102,6 +106,7 @@ impl SandboxSettings {
             open_files: self.open_files.or(other.open_files),
             file_bytes: self.file_bytes.or(other.file_bytes),
             disk_bytes: self.disk_bytes.or(other.disk_bytes),
+            isolation: self.isolation.or(other.isolation),
         }
     }
 }

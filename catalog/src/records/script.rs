@@ -1,6 +1,6 @@
 //! Scripts: what is sent to deploy one, a stored version, and the head of a path.
 
-use proto::{InvalidRetry, Language, RetryPolicy, ScriptHash, ScriptPath, Tag, WorkspaceId};
+use proto::{InvalidRetry, IsolationMode, Language, RetryPolicy, ScriptHash, ScriptPath, Tag, WorkspaceId};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
@@ -53,16 +53,18 @@ pub struct NewScript {
 }
 
 impl NewScript {
-    /// What it asks of its sandbox: its setting `sandbox`.
+    /// What it asks of its sandbox: its setting `sandbox`, and what its first line says of `isolation`.
     ///
     /// # Errors
     /// The setting is none; the text says what of it.
     pub fn sandbox(&self) -> Result<SandboxSettings, serde_json::Error> {
-        match self.other.get("sandbox") {
-            None | Some(Value::Null) => Ok(SandboxSettings::default()),
-            Some(Value::Object(asked)) => SandboxSettings::named(asked),
-            Some(_) => Err(serde::de::Error::custom("it is not an object")),
-        }
+        let asked = match self.other.get("sandbox") {
+            None | Some(Value::Null) => SandboxSettings::default(),
+            Some(Value::Object(asked)) => SandboxSettings::named(asked)?,
+            Some(_) => return Err(serde::de::Error::custom("it is not an object")),
+        };
+        let commented = IsolationMode::of_source(&self.content).map_err(serde::de::Error::custom)?;
+        Ok(SandboxSettings { isolation: commented.or(asked.isolation), ..asked })
     }
 
     /// Whether a job whose worker was lost is to be run again: its setting `retry_on_worker_loss`, true unless it

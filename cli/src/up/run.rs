@@ -80,7 +80,7 @@ async fn run(
     let credentials = Credentials::load_or_generate(data.path())?;
     let from = Ingredients { folder: data.path(), credentials: &credentials, profile: args.profile };
     // whoever stops us while they read their data need not wait for it
-    let Some(servers) = process.shutdown.until_drain(Servers::start(&host, from)).await else {
+    let Some(servers) = process.shutdown.until_drain(Box::pin(Servers::start(&host, from))).await else {
         return Ok(());
     };
     let servers = servers.inspect_err(complain)?;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lifecycle::supervisor::{Host, Kind, Output, ServiceHandle, Spec};
+use lifecycle::supervisor::{Host, Input, Kind, Output, ServiceHandle, Spec};
 
 use super::credentials::Credentials;
 use super::nats::{self, NatsSettings};
@@ -218,6 +218,7 @@ impl Server {
             cwd: self.folder.clone(),
             kind: Kind::Service { grace: STOP_GRACE },
             output: Output::File(self.log.clone()),
+            input: Input::Null,
             grant: None,
             rules: None,
         }

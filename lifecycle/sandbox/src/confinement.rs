@@ -51,6 +51,9 @@ pub struct Grant {
     /// Processes and threads that others of its user may start while it runs. Where the kernel cannot count the
     /// command's own, they share one limit with it, which has room for these.
     pub neighbours: u64,
+    /// It takes one job after the other: the CPU time of each is for its supervisor to count, as the kernel counts
+    /// that of a process.
+    pub lasting: bool,
     /// Whom it may reach: nobody more than its launcher was made ready for.
     pub network: Network,
 }

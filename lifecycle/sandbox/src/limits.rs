@@ -58,9 +58,11 @@ pub(crate) enum Counted {
 
 impl Limits {
     /// Sets those that are a process's own, and that of their number as it is counted.
-    pub(crate) fn apply(&self, counted: Counted) -> io::Result<()> {
+    pub(crate) fn apply(&self, counted: Counted, lasting: bool) -> io::Result<()> {
         set(Resource::Core, 0, 0)?;
-        set(Resource::Cpu, self.cpu_seconds, self.cpu_seconds + CPU_GRACE)?;
+        if !lasting {
+            set(Resource::Cpu, self.cpu_seconds, self.cpu_seconds + CPU_GRACE)?;
+        }
         set(Resource::Nofile, self.open_files, self.open_files)?;
         set(Resource::Fsize, self.file_bytes, self.file_bytes)?;
         // what is locked or queued is memory that nobody can take back

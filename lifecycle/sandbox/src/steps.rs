@@ -100,7 +100,7 @@ pub fn before(wanted: &Confinement) -> Result<Option<Ends>, Failed> {
 /// # Errors
 /// One of the steps is not allowed here, or the level cannot keep what is granted.
 pub fn for_command(wanted: &Confinement, granted: &Grant) -> Result<(), Failed> {
-    granted.limits.apply(counted(wanted, granted)).step("limits")?;
+    granted.limits.apply(counted(wanted, granted), granted.lasting).step("limits")?;
     match (granted.network, wanted.level) {
         (granted, _) if granted > wanted.network => {
             Err(format!("{granted} is wider than {}", wanted.network)).step("network")

@@ -28,7 +28,7 @@ mod tests {
     use std::path::PathBuf;
 
     use ::supervisor::orders::receive_with_pipes;
-    use ::supervisor::wire::{Kind, Output, Spec, Streams};
+    use ::supervisor::wire::{Input, Kind, Output, Spec, Streams};
 
     use super::*;
 
@@ -40,6 +40,7 @@ mod tests {
             cwd: PathBuf::from("/"),
             kind: Kind::Script,
             output: Output::Log(Streams::Apart),
+            input: Input::Null,
             grant: None,
             rules: None,
         })

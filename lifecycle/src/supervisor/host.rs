@@ -9,7 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use ::supervisor::wire::{Order, Spec};
+use ::supervisor::wire::{Input, Order, Spec};
 use sandbox::Confinement;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
@@ -73,8 +73,7 @@ impl Host {
         let (answer, started) = oneshot::channel();
         self.requests.send(answer).map_err(io::Error::other)?;
         let started = started.await.map_err(io::Error::other)??;
-        started.socket.set_nonblocking(true)?;
-        let socket = tokio::net::UnixStream::from_std(started.socket)?;
+        let socket = asynchronous(started.socket)?;
         Ok(Spare { control: Control::new(socket, started.child, self.clone()) })
     }
 
@@ -130,11 +129,20 @@ impl Spare {
         let (log, log_end) = io::pipe()?;
         let (errors, errors_end) = spec.output.is_apart().then(io::pipe).transpose()?.unzip();
         let (log, errors) = (log_pipe(log.into())?, errors.map(|pipe| log_pipe(pipe.into())).transpose()?);
+        let (channel, channel_end) =
+            (spec.input == Input::Channel).then(UnixStream::pair).transpose()?.unzip();
+        let channel = channel.map(asynchronous).transpose()?;
+        let pipes = [Some(log_end.as_fd()), errors_end.as_ref().map(AsFd::as_fd)];
         let pipes: Vec<BorrowedFd<'_>> =
-            [Some(log_end.as_fd()), errors_end.as_ref().map(AsFd::as_fd)].into_iter().flatten().collect();
+            pipes.into_iter().chain([channel_end.as_ref().map(AsFd::as_fd)]).flatten().collect();
         self.control.begin(&Order::Start(spec), &pipes).await?;
-        Ok(Running { log, errors, control: self.control })
+        Ok(Running { log, errors, channel, control: self.control })
     }
+}
+
+fn asynchronous(socket: UnixStream) -> io::Result<tokio::net::UnixStream> {
+    socket.set_nonblocking(true)?;
+    tokio::net::UnixStream::from_std(socket)
 }
 
 fn log_pipe(reader: OwnedFd) -> io::Result<LogPipe> {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ::supervisor::kill_session;
-use ::supervisor::wire::{Exit, Hit, Order, Refusal, Report, encode, take};
+use ::supervisor::wire::{Exit, Hit, Order, Refusal, Report, Rested, encode, take};
 use rustix::process::{Pid, Signal, kill_process};
 use sandbox::Confinement;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
@@ -31,6 +31,10 @@ pub struct Running {
     ///
     /// [`Streams::Apart`]: super::Streams::Apart
     pub errors: Option<LogPipe>,
+    /// The other end of its standard input, with [`Input::Channel`].
+    ///
+    /// [`Input::Channel`]: super::Input::Channel
+    pub channel: Option<UnixStream>,
     /// Its end, and the means to bring it about.
     pub control: Control,
 }
@@ -42,6 +46,15 @@ pub struct LogPipe(pipe::Receiver);
 impl LogPipe {
     pub(super) fn new(receiver: pipe::Receiver) -> Self {
         Self(receiver)
+    }
+
+    /// What is there at this moment, without waiting: the kernel is asked, not the runtime, which hears of bytes
+    /// later. 0 is the end.
+    ///
+    /// # Errors
+    /// Nothing is there ([`io::ErrorKind::WouldBlock`]), or the pipe broke.
+    pub fn read_now(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut *into))?)
     }
 }
 
@@ -84,6 +97,8 @@ pub struct Control {
     socket: UnixStream,
     buffer: Vec<u8>,
     group: Option<i32>,
+    /// What it said of the last job of its command, until it is asked for.
+    rested: Option<Rested>,
     /// Its command has ended, nothing of it is left, and it takes another.
     idle: bool,
     child: Buried,
@@ -93,7 +108,7 @@ pub struct Control {
 
 impl Control {
     pub(super) fn new(socket: UnixStream, child: Buried, host: Host) -> Self {
-        Self { socket, buffer: Vec::new(), group: None, idle: true, child, _host: host }
+        Self { socket, buffer: Vec::new(), group: None, rested: None, idle: true, child, _host: host }
     }
 
     /// Sends the order to start a command, with the pipes it writes to.
@@ -112,7 +127,7 @@ impl Control {
         match self.report().await? {
             Some(Report::Prepared) => Ok(()),
             Some(Report::Unprepared { message }) => Err(Lost::Refused(Refusal::because(message))),
-            Some(Report::Started { .. } | Report::Refused(_) | Report::Ended { .. }) => {
+            Some(Report::Started { .. } | Report::Refused(_) | Report::Rested(_) | Report::Ended { .. }) => {
                 Err(Lost::Io(io::Error::other("the supervisor answered another order")))
             }
             None => Err(Lost::SupervisorDied),
@@ -162,6 +177,7 @@ impl Control {
                 self.idle = reusable;
                 return Ok(Some(Ended { exit, hit }));
             }
+            Some(Report::Rested(rested)) => self.rested = Some(rested),
             Some(Report::Prepared | Report::Unprepared { .. }) => {
                 return Err(Lost::Io(io::Error::other("the supervisor answered another order")));
             }
@@ -184,20 +200,47 @@ impl Control {
         }
     }
 
+    /// A job of the command, which takes one after the other, has ended: what it used, and what is left of it. What
+    /// is used from now on is the next one's.
+    ///
+    /// # Errors
+    /// The command has ended ([`Lost::Refused`]), or its supervisor is gone.
+    pub async fn rest(&mut self) -> Result<Rested, Lost> {
+        self.order(&Order::Rest);
+        loop {
+            if let Some(rested) = self.rested.take() {
+                return Ok(rested);
+            }
+            if self.next().await?.is_some() {
+                return Err(Lost::Refused(Refusal::because("the command has ended")));
+            }
+        }
+    }
+
+    /// Has nothing of the command, which has no job, run until [`Control::thaw`].
+    pub fn freeze(&self) {
+        self.order(&Order::Freeze);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.order(&Order::Thaw);
+    }
+
     /// Has everything of the command killed at once.
     pub fn kill(&self) {
-        self.order(Duration::ZERO);
+        self.order(&Order::Kill { grace: Duration::ZERO });
     }
 
     /// SIGTERM first; what is left after `grace` is killed.
     pub fn kill_gently(&self, grace: Duration) {
-        self.order(grace);
+        self.order(&Order::Kill { grace });
     }
 
     /// Orders are tens of bytes and few, so the socket always has room; if it breaks, the
     /// supervisor sees its end and kills.
-    fn order(&self, grace: Duration) {
-        if let Ok(bytes) = encode(&Order::Kill { grace }) {
+    fn order(&self, order: &Order) {
+        if let Ok(bytes) = encode(order) {
             let _ = self.socket.try_write(&bytes);
         }
     }

@@ -56,8 +56,8 @@ fn supervise() -> io::Result<()> {
                 }
                 Err(error) => send(&mut socket, &Report::Refused(Refusal::from(&error)))?,
             },
-            // it was meant for a command that had just ended
-            Order::Kill { .. } => {}
+            // they were meant for a command that had just ended
+            Order::Kill { .. } | Order::Rest | Order::Freeze | Order::Thaw => {}
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -115,9 +115,10 @@ fn become_it(spec: &Spec, pipes: Vec<OwnedFd>) -> io::Result<()> {
     let mut pipe = || pipes.next().ok_or_else(|| io::Error::other("a pipe for the output did not come"));
     let standard = pipe()?;
     let errors = if spec.output.is_apart() { pipe()? } else { standard.try_clone()? };
+    let input = spawn::input(spec.input, &mut pipes)?;
     let mut command = Command::new(&spec.program);
     command.args(&spec.args).env_clear().envs(spec.env.iter().map(|(key, value)| (key, value)));
-    command.current_dir(&spec.cwd).stdin(Stdio::null()).stdout(standard).stderr(errors);
+    command.current_dir(&spec.cwd).stdin(input).stdout(standard).stderr(errors);
     Err(command.exec())
 }
 

@@ -18,6 +18,7 @@ mod launcher;
 pub mod orders;
 mod processes;
 mod reap;
+mod rest;
 mod spawn;
 mod supervised;
 mod watchdog;

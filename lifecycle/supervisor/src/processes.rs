@@ -46,7 +46,7 @@ pub(crate) fn all() -> impl Iterator<Item = Process> {
 }
 
 /// In one read: of thousands, under a storm, each call counts.
-fn of(id: i32) -> Option<Process> {
+pub(crate) fn of(id: i32) -> Option<Process> {
     let mut text = [0; STAT];
     let length = File::open(format!("/proc/{id}/stat")).ok()?.read(&mut text).ok()?;
     parse(id, &String::from_utf8_lossy(&text[..length]))
@@ -114,9 +114,14 @@ impl Use {
             if used.tasks > most_tasks { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         used.memory = pages * u64::try_from(page_size()).unwrap_or(4096);
-        used.cpu = Duration::from_millis(ticks * 1000 / clock_ticks_per_second().max(1));
+        used.cpu = time(ticks);
         used
     }
+}
+
+/// So many clock ticks.
+pub(crate) fn time(ticks: u64) -> Duration {
+    Duration::from_millis(ticks * 1000 / clock_ticks_per_second().max(1))
 }
 
 /// Bytes of memory of these processes, what several of them share being counted once (`Pss`, proc_pid_smaps(5)).

@@ -12,7 +12,7 @@ use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_s
 use nix::sys::signal::SigSet;
 use rustix::process::{Pid, Resource, Rlimit};
 
-use super::wire::{Output, Spec};
+use super::wire::{Input, Output, Spec};
 
 /// The process group of a command.
 #[derive(Clone, Copy)]
@@ -24,19 +24,19 @@ pub(crate) enum Group {
 }
 
 /// Starts the command; its id is also that of its process group if that is its own. `pipes` are those of its
-/// standard output and, if that is to be apart, its standard error; the command alone holds them
-/// afterwards.
-///
+/// standard output and, if that is to be apart, its standard error, and its channel if it has one; the command
+/// alone holds them afterwards.
 pub(crate) fn spawn(spec: &Spec, pipes: Vec<OwnedFd>, group: Group) -> io::Result<Pid> {
     let pairs: Vec<String> = spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let outputs = Outputs::open(&spec.output, pipes)?;
-    let null = File::open("/dev/null")?;
+    let mut pipes = pipes.into_iter();
+    let outputs = Outputs::open(&spec.output, &mut pipes)?;
+    let input = input(spec.input, &mut pipes)?;
     let errors = outputs.errors.as_ref().unwrap_or(&outputs.standard);
     let program = Program {
         path: spec.program.as_path(),
         args: &spec.args.iter().map(String::as_str).collect::<Vec<_>>(),
         env: &pairs,
-        descriptors: [null.as_fd(), outputs.standard.as_fd(), errors.as_fd()],
+        descriptors: [input.as_fd(), outputs.standard.as_fd(), errors.as_fd()],
     };
     rustix::process::chdir(&spec.cwd)?;
     let spawned = program.start(group);
@@ -83,6 +83,14 @@ fn invalid(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
+/// The command's 0.
+pub(crate) fn input(of: Input, pipes: &mut impl Iterator<Item = OwnedFd>) -> io::Result<OwnedFd> {
+    match of {
+        Input::Null => Ok(File::open("/dev/null")?.into()),
+        Input::Channel => pipes.next().ok_or_else(|| invalid("the channel did not come")),
+    }
+}
+
 /// The command's 1 and 2.
 struct Outputs {
     standard: OwnedFd,
@@ -91,8 +99,7 @@ struct Outputs {
 }
 
 impl Outputs {
-    fn open(output: &Output, pipes: Vec<OwnedFd>) -> io::Result<Self> {
-        let mut pipes = pipes.into_iter();
+    fn open(output: &Output, pipes: &mut impl Iterator<Item = OwnedFd>) -> io::Result<Self> {
         let mut pipe = || pipes.next().ok_or_else(|| invalid("a pipe for the output did not come"));
         let standard = match output {
             Output::Log(_) => pipe()?,

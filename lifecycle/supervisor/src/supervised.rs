@@ -8,6 +8,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use sandbox::Level;
 use uplink::Uplink;
 
 use super::child::{Signals, host_died, wait};
@@ -16,6 +17,7 @@ use super::footing::Footing;
 use super::launch::Launcher;
 use super::launcher::Said;
 use super::reap::{Reaped, Used, reap_one};
+use super::rest::Resting;
 use super::watchdog::Watchdog;
 use super::wire::{Exit, Kind, Order, Refusal, Report, Spec, Status, receive, send};
 use super::{monotonic_ns, spawn};
@@ -27,6 +29,8 @@ const REAPED_AT_ONCE: u32 = 1000;
 pub(crate) struct Supervised {
     main: Pid,
     kind: Kind,
+    /// Whether it is in a process namespace, whose first process is then `main`.
+    apart: bool,
     started_ns: u64,
     /// When SIGKILL follows a SIGTERM already sent.
     kill_at_ns: Option<u64>,
@@ -48,7 +52,7 @@ impl Supervised {
     /// Starts it, by `launcher` if it has a grant.
     pub(crate) fn start(spec: &Spec, pipes: Vec<OwnedFd>, launcher: Option<Launcher>) -> io::Result<Self> {
         let started_ns = monotonic_ns();
-        let mut uplink = None;
+        let (mut uplink, mut apart) = (None, false);
         let (main, line, watchdog) = match (&spec.grant, launcher) {
             (None, _) => (spawn::spawn(spec, pipes, spawn::Group::Own)?, None, None),
             (Some(_), None) => return Err(io::Error::other("no launcher waits for this command")),
@@ -59,12 +63,14 @@ impl Supervised {
                 launcher.confinement.cgroup.limit(limits.memory, limits.processes)?;
                 let launcher = launcher.hand_over(spec, &pipes)?;
                 uplink = launcher.uplink;
+                apart = launcher.confinement.level == Level::Namespaces;
                 (launcher.main, Some(launcher.line), Some(watchdog))
             }
         };
         Ok(Self {
             main,
             kind: spec.kind,
+            apart,
             started_ns,
             kill_at_ns: None,
             used: Used::default(),
@@ -174,12 +180,33 @@ impl Supervised {
 
     /// Follows one order; false when the host has gone away.
     fn obey(&mut self, socket: &mut Option<&mut UnixStream>) -> bool {
-        match socket.as_deref_mut().map(receive::<Order>) {
-            Some(Ok(Some(Order::Kill { grace }))) => self.end(grace),
+        let Some(socket) = socket.as_deref_mut() else { return false };
+        match receive::<Order>(socket) {
+            Ok(Some(Order::Kill { grace })) => self.end(grace),
+            Ok(Some(Order::Rest)) => {
+                let resting = self.resting();
+                if let Some(dog) = &mut self.watchdog {
+                    dog.begin_anew(self.used.cpu + resting.cpu());
+                }
+                return send(socket, &Report::Rested(resting.account())).is_ok();
+            }
+            Ok(Some(Order::Freeze)) => self.freeze(true),
+            Ok(Some(Order::Thaw)) => self.freeze(false),
             // no command comes before this one's end: a host that errs is treated as gone
-            Some(Ok(Some(Order::Start(_) | Order::Prepare(_)) | None) | Err(_)) | None => return false,
+            Ok(Some(Order::Start(_) | Order::Prepare(_)) | None) | Err(_) => return false,
         }
         true
+    }
+
+    fn resting(&self) -> Resting {
+        Resting::now(self.apart.then_some(self.main))
+    }
+
+    fn freeze(&mut self, frozen: bool) {
+        self.resting().signal(if frozen { Signal::STOP } else { Signal::CONT });
+        if let Some(dog) = &mut self.watchdog {
+            dog.freeze(frozen);
+        }
     }
 
     fn host_gone(&mut self) {

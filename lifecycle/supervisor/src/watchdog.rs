@@ -37,6 +37,8 @@ pub(crate) struct Watchdog {
     /// With more processes than these on the machine the command may have too many.
     alarming: u64,
     hit: Option<Hit>,
+    /// The command has no job, and nothing of it runs.
+    frozen: bool,
     before: Counts,
 }
 
@@ -45,6 +47,8 @@ struct Counts {
     memory_kills: u64,
     processes_refused: u64,
     cpu_ns: u64,
+    /// The same of a command that takes one job after the other, where no control group counts.
+    cpu: Duration,
 }
 
 impl Counts {
@@ -53,6 +57,7 @@ impl Counts {
             memory_kills: cgroup.memory_kills(),
             processes_refused: cgroup.processes_refused(),
             cpu_ns: cgroup.cpu_ns().unwrap_or(0),
+            cpu: Duration::ZERO,
         }
     }
 }
@@ -64,7 +69,7 @@ impl Watchdog {
         let disk = Disk::new(confinement.folder.clone(), limits.disk_bytes);
         let (due_ns, glance_ns) = (later(NEAR), later(GLANCE));
         let alarming = alarming(limits.processes, 0);
-        Self { limits, cgroup, disk, due_ns, glance_ns, alarming, hit: None, before }
+        Self { limits, cgroup, disk, due_ns, glance_ns, alarming, hit: None, frozen: false, before }
     }
 
     /// Where the command's processes are counted.
@@ -76,7 +81,18 @@ impl Watchdog {
     pub(crate) fn due_ns(&self) -> Option<u64> {
         let glances = self.cgroup.processes_limit.is_none();
         let due = if glances { self.due_ns.min(self.glance_ns) } else { self.due_ns };
-        self.hit.is_none().then_some(due)
+        (self.hit.is_none() && !self.frozen).then_some(due)
+    }
+
+    /// A job of the command has ended: what it has used does not count for the next.
+    pub(crate) fn begin_anew(&mut self, cpu: Duration) {
+        self.before = Counts { cpu, ..Counts::now(&self.cgroup) };
+    }
+
+    /// Whether to look at it from now on.
+    pub(crate) fn freeze(&mut self, frozen: bool) {
+        self.frozen = frozen;
+        self.due_ns = later(NEAR);
     }
 
     /// Looks if it is time; true when a limit is hit for the first time.
@@ -117,7 +133,7 @@ impl Watchdog {
     }
 
     fn by_processes(&self, now: &Use, used: &Used) -> Option<Hit> {
-        let cpu = now.cpu + used.cpu;
+        let cpu = (now.cpu + used.cpu).saturating_sub(self.before.cpu);
         let over = self.cgroup.memory_limit.is_none() && now.memory > self.limits.memory;
         // what several share is counted once, which takes too long to ask for every time
         if over && processes::proportional(&now.ids) > self.limits.memory {

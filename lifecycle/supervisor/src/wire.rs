@@ -12,7 +12,7 @@ use uplink::Rules;
 /// Which supervisor this is: a number that changes with its source. A supervisor is given it as its
 /// second argument, and a program left over from another build refuses it.
 pub const DIALECT: u64 = {
-    let parts: [&[u8]; 15] = [
+    let parts: [&[u8]; 16] = [
         include_bytes!("child.rs"),
         include_bytes!("disk.rs"),
         include_bytes!("end.rs"),
@@ -23,6 +23,7 @@ pub const DIALECT: u64 = {
         include_bytes!("orders.rs"),
         include_bytes!("processes.rs"),
         include_bytes!("reap.rs"),
+        include_bytes!("rest.rs"),
         include_bytes!("spawn.rs"),
         include_bytes!("supervised.rs"),
         include_bytes!("watchdog.rs"),
@@ -60,6 +61,8 @@ pub struct Spec {
     pub kind: Kind,
     /// Where its standard output and error go.
     pub output: Output,
+    /// What it reads.
+    pub input: Input,
     /// What it is granted; it is then started by the launcher that [`Order::Prepare`] has made ready. `None`
     /// runs it as we are.
     pub grant: Option<Grant>,
@@ -79,6 +82,15 @@ pub enum Kind {
         /// The time between SIGTERM and SIGKILL when the host went away.
         grace: Duration,
     },
+}
+
+/// What a command has as its standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Input {
+    /// Nothing.
+    Null,
+    /// A socket to the host, for both directions: `lifecycle::supervisor::Running` has the other end.
+    Channel,
 }
 
 /// Where standard output and error go.
@@ -181,6 +193,23 @@ pub enum Order {
         /// From SIGTERM to SIGKILL.
         grace: Duration,
     },
+    /// The command takes one job after the other, and one has ended: count anew, and say what is left of it.
+    Rest,
+    /// Stop the command, which has no job, until [`Order::Thaw`]: nothing of it runs meanwhile.
+    Freeze,
+    /// Let it go on.
+    Thaw,
+}
+
+/// What a command that takes one job after the other has used for the last one, and what is left of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rested {
+    /// Processes besides the command's first one.
+    pub others: u64,
+    /// The largest resident set of the first process meanwhile, in KiB.
+    pub peak_kib: u64,
+    /// Its resident set now, in KiB.
+    pub resident_kib: u64,
 }
 
 /// Why a command could not be started.
@@ -228,6 +257,8 @@ pub enum Report {
     },
     /// It could not be started.
     Refused(Refusal),
+    /// A job of it has ended.
+    Rested(Rested),
     /// It has ended and nothing of it is left.
     Ended {
         /// How.

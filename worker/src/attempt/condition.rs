@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proto::retry::RetryIf;
-use proto::{JobId, Language};
+use proto::{IsolationMode, JobId, Language};
 use sandbox::Network;
 
 use crate::execute::{Invocation, JobError, KillReason, Limits, LogSink, Surroundings, Verdict};
@@ -74,6 +74,8 @@ fn invocation(condition: &RetryIf, result: &Bytes, of_job: &Limits) -> Invocatio
         path: "retry_if".to_owned(),
         args: args(result),
         limits: Limits { timeout: WITHIN.min(of_job.timeout), network: Network::None, ..*of_job },
+        mode: IsolationMode::Fresh,
+        owner: None,
     }
 }
 

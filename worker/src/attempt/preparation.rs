@@ -6,9 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use catalog::{SandboxSettings, Script};
 use job_queue::Job;
+use proto::IsolationMode;
 use sandbox::Network;
 
-use crate::execute::{Invocation, JobError, Limits, Prepared};
+use crate::execute::{Invocation, JobError, Limits, Owner, Prepared};
 use crate::job_token::Issued;
 use crate::keeper::Keeper;
 use crate::patience::{GaveUp, ask};
@@ -83,8 +84,9 @@ pub(super) fn ready(
     let Plan { script, asked, timeout, attempts: _ } = plan;
     let issued = issued?;
     let limits = granted(worker, &issued, &asked, timeout)?;
+    let files = files?.within(limits, mode(&issued, &asked));
     let (token, retention) = (issued.token, issued.retention);
-    Ok(Ready { script, token, files: files?.within(limits), limits, retention, asked })
+    Ok(Ready { script, files, token, limits, retention, asked })
 }
 
 fn granted(
@@ -96,6 +98,11 @@ fn granted(
     let granted = worker.config.sandbox.granted_within(&issued.sandbox, asked);
     let (kernel, network) = granted.map_err(|why| cannot_run(&why))?;
     Ok(Limits { timeout, kernel, network, ..Limits::default() })
+}
+
+/// As the script says, else its workspace.
+fn mode(issued: &Issued, asked: &SandboxSettings) -> IsolationMode {
+    asked.or(issued.sandbox.settings).isolation.unwrap_or_default()
 }
 
 /// The attempt was guessed from NATS's count, which is not ours: when it was another, the
@@ -112,8 +119,9 @@ pub(super) async fn retoken(
             let issued = issued(worker, keeper, job, attempt, ready.limits.timeout).await?;
             Some(issued.and_then(|issued| {
                 let limits = granted(worker, &issued, &ready.asked, ready.limits.timeout)?;
+                let files = ready.files.within(limits, mode(&issued, &ready.asked));
                 let (token, retention) = (issued.token, issued.retention);
-                Ok(Ready { token, files: ready.files.within(limits), limits, retention, ..ready })
+                Ok(Ready { files, token, limits, retention, ..ready })
             }))
         }
         other => Some(other),
@@ -154,7 +162,7 @@ fn cannot_run(why: &str) -> JobError {
     JobError::new("ExecutionErr", why)
 }
 
-/// Its limits are not known yet; until they are it reaches nobody.
+/// Its limits and its mode are not known yet; until they are it reaches nobody, and shares nothing.
 fn invocation(job: &Job, script: &Script, args: Bytes, timeout: Duration) -> Invocation {
     Invocation {
         job_id: job.id,
@@ -163,7 +171,16 @@ fn invocation(job: &Job, script: &Script, args: Bytes, timeout: Duration) -> Inv
         path: job.path.to_string(),
         args,
         limits: Limits { timeout, network: Network::None, ..Limits::default() },
+        mode: IsolationMode::Fresh,
+        owner: Some(owner(job)),
     }
+}
+
+/// Whoever its process may have belonged to before.
+fn owner(job: &Job) -> Owner {
+    let caller = &job.caller;
+    let identity = [caller.permissioned_as.as_str(), &caller.username, &caller.email].join("\n");
+    Owner { workspace: job.workspace.clone(), version: job.hash, identity }
 }
 
 /// How long the script may run: as it says, up to the most of this worker.

@@ -5,32 +5,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifecycle::supervisor::{Host, Kind, Lost, Output, Running, Spare, Spec};
-use proto::Language;
-use sandbox::{Grant, Level};
-use tokio::sync::Notify;
+use lifecycle::supervisor::Host;
+use proto::{IsolationMode, Language};
+use sandbox::Level;
 use uplink::Rules;
 
+use super::by_command::Command;
+use super::by_session;
 use super::failure::JobError;
 use super::folder::{JobFolder, clean_work_dir, lock_work_dir};
-use super::invocation::{Invocation, Limits, Outcome, Surroundings, Verdict};
+use super::invocation::{Invocation, Limits, Outcome, Surroundings};
 use super::kill::Kill;
-use super::limits::explain;
-use super::log::{LogPump, LogSink, Seen};
+use super::log::LogSink;
 use super::mask::Masks;
 use super::neighbourhood::{Neighbourhood, Surrounding};
-use super::pads::{Pad, Pads};
+use super::pads::Pads;
 use super::policy::{Isolation, NoIsolation, Policy};
+use super::pool::{Bounds, Pool, PoolConfig};
 use super::trial::Trials;
-use super::watch::{End, watch};
-use crate::runtime::{Ended, Plan, Runtime, Runtimes};
-
-/// Time for the rest of a log to reach its sink after the script's end; then it is given up.
-const LOG_DRAIN: Duration = Duration::from_secs(10);
-
-/// The largest answer and output, in bytes, that are read and checked on the async thread: a hop to another
-/// thread takes longer.
-const READ_AT_ONCE: u64 = 64 * 1024;
+use super::verdict::blocking;
+use crate::runtime::{Load, Runtime, Runtimes};
 
 /// Processes and threads that each slot, and the worker itself as two of them, may start while a script of another
 /// runs. Where the kernel counts all of a user together, a script has room for so many more than its own: with
@@ -58,6 +52,12 @@ pub struct Config {
     pub isolation: Isolation,
     /// Whom scripts with the network `internet` may reach.
     pub surrounding: Surrounding,
+    /// How many processes that have loaded a script may wait for its next job.
+    pub warm: Bounds,
+    /// How long each of them may wait.
+    pub warm_idle: Duration,
+    /// How many of each language that is used here wait for any script.
+    pub warm_spares: usize,
 }
 
 /// Why an executor cannot start.
@@ -102,42 +102,52 @@ pub struct Executor {
 
 #[derive(Debug)]
 struct Shared {
-    search_path: String,
     runtimes: Runtimes,
-    pads: Pads,
-    /// Processes that all others may start while a script runs.
-    neighbours: u64,
+    ground: Ground,
 }
 
-/// A script whose folder and files are there. Dropping it removes them.
+/// A script that has what it needs to be started. Dropping it removes that.
 pub struct Prepared {
     invocation: Invocation,
     runtime: Arc<dyn Runtime>,
-    plan: Plan,
-    pad: Pad,
+    way: Way,
+}
+
+/// How it will run.
+enum Way {
+    /// As a command, whose folder and files are there.
+    Command(Box<Command>),
+    /// In a process that takes jobs, which is looked for once it may run.
+    Session(Load),
 }
 
 impl Prepared {
-    /// The same, within these limits.
-    pub(crate) fn within(mut self, limits: Limits) -> Self {
-        self.invocation.limits = limits;
+    /// The same, within these limits, and in this mode.
+    pub(crate) fn within(mut self, limits: Limits, mode: IsolationMode) -> Self {
+        (self.invocation.limits, self.invocation.mode) = (limits, mode);
         self
     }
 }
 
-/// What is needed of it once it runs.
-struct Begun {
-    invocation: Invocation,
-    runtime: Arc<dyn Runtime>,
-    folder: Arc<JobFolder>,
+/// What scripts run on.
+#[derive(Debug)]
+pub(super) struct Ground {
+    pub(super) search_path: String,
+    pub(super) pads: Pads,
+    pub(super) pool: Pool,
+    /// Processes that all others may start while a script runs.
+    pub(super) neighbours: u64,
 }
 
-impl Begun {
-    /// Bytes that a script has left as its answer.
-    fn answer_bytes(&self) -> u64 {
-        let sizes = self.runtime.answers().iter().map(|name| self.folder.path().join(name));
-        sizes.filter_map(|file| Some(file.symlink_metadata().ok()?.len())).sum()
-    }
+/// A script that may run, with all it is given.
+pub(super) struct Job<S> {
+    pub(super) invocation: Invocation,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) env: Vec<(String, String)>,
+    pub(super) masks: Arc<Masks>,
+    pub(super) rules: Option<Rules>,
+    pub(super) logs: S,
+    pub(super) kill: Kill,
 }
 
 /// The folder of a run that is over. Dropping it removes it, too, with nobody waiting.
@@ -145,6 +155,15 @@ impl Begun {
 pub struct Leftovers(Option<Arc<JobFolder>>);
 
 impl Leftovers {
+    pub(super) fn of(folder: Arc<JobFolder>) -> Self {
+        Self(Some(folder))
+    }
+
+    /// Nothing is left.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
     /// Removes the folder.
     pub async fn remove(mut self) {
         let folder = self.0.take();
@@ -185,14 +204,19 @@ impl Executor {
         let (runtimes, policy) = Trials::new(&shared, &host, jobs_dir.clone()).all(policy).await?;
         let policy = policy.holding(lock);
         let executor = Self::of(config, runtimes, Pads::empty(host, policy, jobs_dir, config.spares));
-        executor.shared.pads.fill();
+        executor.shared.ground.pads.fill();
         Ok(executor)
     }
 
     pub(super) fn of(config: &Config, runtimes: Runtimes, pads: Pads) -> Self {
         let search_path = config.search_path.clone();
         let neighbours = (config.spares.get() as u64).saturating_add(2).saturating_mul(NEIGHBOUR);
-        Self { shared: Arc::new(Shared { search_path, runtimes, pads, neighbours }) }
+        let pool = Pool::new(
+            pads.clone(),
+            search_path.clone(),
+            &PoolConfig { bounds: config.warm, idle: config.warm_idle, spares: config.warm_spares },
+        );
+        Self { shared: Arc::new(Shared { runtimes, ground: Ground { search_path, pads, pool, neighbours } }) }
     }
 
     /// The languages that run here, each with its interpreter's version.
@@ -202,37 +226,37 @@ impl Executor {
 
     /// How strongly scripts are confined; `None` only where a test has switched that off.
     pub fn level(&self) -> Option<Level> {
-        self.shared.pads.policy().level()
+        self.shared.ground.pads.policy().level()
     }
 
     /// What stood in the way of a stronger level.
     pub fn shortfall(&self) -> Option<&str> {
-        self.shared.pads.policy().shortfall()
+        self.shared.ground.pads.policy().shortfall()
     }
 
     /// Whether scripts with the network `internet` have a network of their own.
     pub fn has_own_network(&self) -> bool {
-        self.shared.pads.policy().has_own_network()
+        self.shared.ground.pads.policy().has_own_network()
     }
 
     /// Whether control groups keep the limits of memory and processes, or a watchdog does.
     pub fn has_cgroups(&self) -> bool {
-        self.shared.pads.policy().has_cgroups()
+        self.shared.ground.pads.policy().has_cgroups()
     }
 
     /// The folders in which the control groups of scripts lie; none where none are delegated. The groups belong to
     /// whoever starts scripts, and are there for as long as that is.
     pub fn control_groups(&self) -> Vec<PathBuf> {
-        self.shared.pads.policy().control_groups()
+        self.shared.ground.pads.policy().control_groups()
     }
 
     /// Whether as many launchers wait as are kept: where nothing else asks for any, nothing runs and none is being
     /// prepared.
     pub fn is_stocked(&self) -> bool {
-        self.shared.pads.are_full()
+        self.shared.ground.pads.are_full()
     }
 
-    /// Makes the folder and the files of a script: all that can be done before it may start.
+    /// Makes what a script needs: all that can be done before it may start.
     ///
     /// # Errors
     /// The script cannot be run: the job's error.
@@ -244,13 +268,16 @@ impl Executor {
                 format!("this worker has no runtime for {language}"),
             ));
         };
-        let pad = self.shared.pads.take().await;
-        let pad = pad.map_err(|e| JobError::fault("no launcher is to be had", &e))?;
-        blocking(move || {
-            let plan = runtime.prepare(&invocation, &pad.folder)?;
-            Ok(Prepared { invocation, runtime, plan, pad })
+        if let Some(sessions) = by_session::of(runtime.as_ref()) {
+            let way = Way::Session(sessions.load(&invocation)?);
+            return Ok(Prepared { invocation, runtime, way });
+        }
+        let made = Command::prepare(&self.shared.ground.pads, Arc::clone(&runtime), invocation).await;
+        made.map(|(command, invocation)| Prepared {
+            invocation,
+            runtime,
+            way: Way::Command(Box::new(command)),
         })
-        .await?
     }
 
     /// Runs a script to its end. Dropping the future kills everything of it.
@@ -259,139 +286,17 @@ impl Executor {
         prepared: Prepared,
         around: Surroundings,
         logs: impl LogSink,
-        mut kill: Kill,
+        kill: Kill,
     ) -> (Outcome, Leftovers) {
-        let masks = Arc::new(Masks::new(&around.mask));
-        let rules = self.shared.pads.policy().rules().await;
-        let spec = self.spec(&prepared, around.env, rules);
-        let Prepared { invocation, runtime, plan: _, pad } = prepared;
-        let begun = Arc::new(Begun { invocation, runtime, folder: Arc::clone(&pad.folder) });
-        let outcome = match pad.start(spec).await {
-            Ok((running, launched)) => {
-                let pump = LogPump::new(logs, Arc::clone(&masks), begun.invocation.limits);
-                let (end, seen, spare) = accompany(running, pump, &mut kill, &begun.invocation).await;
-                launched.end(spare);
-                conclude(&begun, end, seen, masks).await
-            }
-            Err(error) => Outcome::never_ran(JobError::unhanded(&error)),
-        };
-        (outcome, Leftovers(Some(Arc::clone(&begun.folder))))
-    }
-
-    fn spec(&self, prepared: &Prepared, mut env: Vec<(String, String)>, rules: Option<Rules>) -> Spec {
-        let (folder, tmp) = prepared.pad.seen();
-        let (home, tmp) = (folder.display().to_string(), tmp.display().to_string());
-        let defaults =
-            [("PATH", self.shared.search_path.as_str()), ("HOME", &home), ("TMPDIR", &tmp), ("TZ", "UTC")];
-        let plan = prepared.plan.env.iter().map(|(key, value)| (*key, value.as_str()));
-        for (key, value) in defaults.into_iter().chain(plan) {
-            if !env.iter().any(|(given, _)| given == key) {
-                env.push((key.to_owned(), value.to_owned()));
-            }
-        }
-        let limits = prepared.invocation.limits;
-        let granted =
-            Grant { limits: limits.kernel, neighbours: self.shared.neighbours, network: limits.network };
-        Spec {
-            program: prepared.plan.program.clone(),
-            args: prepared.plan.args.clone(),
-            env,
-            cwd: folder,
-            kind: Kind::Script,
-            output: Output::Log(prepared.plan.streams),
-            grant: self.level().map(|_| granted),
-            rules,
+        let ground = &self.shared.ground;
+        let Prepared { invocation, runtime, way } = prepared;
+        let (env, masks) = (around.env, Arc::new(Masks::new(&around.mask)));
+        let rules = ground.pads.policy().rules().await;
+        let job = Job { invocation, runtime, env, masks, rules, logs, kill };
+        match way {
+            // their states are of no use to who waits
+            Way::Command(command) => Box::pin(command.run(ground, job)).await,
+            Way::Session(load) => Box::pin(by_session::run(load, ground, job)).await,
         }
     }
-}
-
-/// Follows log and process to the end of both.
-async fn accompany<S: LogSink>(
-    running: Running,
-    mut pump: LogPump<S>,
-    kill: &mut Kill,
-    invocation: &Invocation,
-) -> (End, Seen, Option<Spare>) {
-    let Running { log, errors, mut control } = running;
-    let pipes = [log].into_iter().chain(errors).collect();
-    let (too_much, ended) = (Notify::new(), Notify::new());
-    let watched = async {
-        let end = watch(&mut control, kill, &too_much, &invocation.limits).await;
-        ended.notify_one();
-        end
-    };
-    let pumped = async {
-        tokio::select! {
-            () = pump.run(pipes, &too_much) => {}
-            // all writers are dead: only a stuck sink, or a pipe end smuggled out, can hold it now
-            () = async { ended.notified().await; tokio::time::sleep(LOG_DRAIN).await } => {
-                tracing::warn!(job.id = %invocation.job_id, "log given up: its sink is stuck");
-            }
-        }
-    };
-    let (end, ()) = tokio::join!(watched, pumped);
-    (end, pump.into_seen(), control.into_spare())
-}
-
-async fn conclude(begun: &Arc<Begun>, end: End, seen: Seen, masks: Arc<Masks>) -> Outcome {
-    let exit = end.exit.as_ref().ok().map(|ended| ended.exit);
-    let (output_bytes, mem_peak_kib) = (seen.bytes, exit.map_or(0, |exit| exit.max_rss_kib));
-    let verdict = if let Some(reason) = end.killed {
-        Ok(Verdict::Killed(reason))
-    } else if begun.answer_bytes() + seen.bytes <= READ_AT_ONCE {
-        Ok(verdict(begun, end.exit, &seen, &masks))
-    } else {
-        let begun = Arc::clone(begun);
-        blocking(move || verdict(&begun, end.exit, &seen, &masks)).await
-    };
-    match verdict {
-        Ok(verdict) => Outcome { verdict, exit, mem_peak_kib, output_bytes },
-        Err(error) => Outcome::never_ran(error),
-    }
-}
-
-fn verdict(
-    begun: &Begun,
-    exit: Result<lifecycle::supervisor::Ended, Lost>,
-    seen: &Seen,
-    masks: &Masks,
-) -> Verdict {
-    let result = match exit {
-        Ok(ended) => {
-            let tail = masks.strike_all(&clean(seen.tail.lines()));
-            let limits = &begun.invocation.limits;
-            let status = ended.exit.status;
-            let result = begun.runtime.result(&Ended {
-                status,
-                folder: &begun.folder,
-                log_tail: &String::from_utf8_lossy(&tail),
-                last_line: seen.last_line.get(),
-                result_limit: limits.result_bytes,
-            });
-            result.map_err(|error| explain(error, status, ended.hit, limits))
-        }
-        Err(Lost::Refused(why)) => match JobError::refused(&why) {
-            error if error.is_fault() => return Verdict::Fault { error },
-            error => Err(error),
-        },
-        Err(lost @ (Lost::SupervisorDied | Lost::Io(_))) => {
-            Err(JobError::worker("the script was lost", &lost))
-        }
-    };
-    match result {
-        Ok(result) => Verdict::Success { result: masks.strike_json(result) },
-        Err(error) => Verdict::Failure { error: masks.strike_json(error.to_json()) },
-    }
-}
-
-fn clean(bytes: &[u8]) -> Vec<u8> {
-    let (mut stream, mut out) = (super::text::Utf8Stream::default(), Vec::new());
-    stream.push(bytes, &mut out);
-    stream.finish(&mut out);
-    out
-}
-
-/// File work off the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JobError> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| JobError::worker("internal fault", &e))
 }

@@ -74,6 +74,16 @@ impl JobFolder {
         read_bounded(&self.path.join(name), self.owner(), limit)
     }
 
+    /// Removes what its script has left, and leaves it as it was when it was new. Nothing may be at work in it.
+    ///
+    /// # Errors
+    /// It cannot be made so again.
+    pub(super) fn clear(&self) -> io::Result<()> {
+        // both stay the same: a command's own view of the files is made of them
+        empty(&self.path, Some(TMP))?;
+        empty(&self.tmp(), None)
+    }
+
     fn owner(&self) -> Option<User> {
         match self.owner.load(Ordering::Relaxed) {
             OURS => None,
@@ -102,6 +112,21 @@ impl JobFolder {
             tracing::warn!(folder = %self.path.display(), %error, "job folder not taken back");
         }
     }
+}
+
+/// Removes what is in `folder`, but for the folder `keep`, and gives its owner alone all rights to it.
+fn empty(folder: &Path, keep: Option<&str>) -> io::Result<()> {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_dir = entry.file_type()?.is_dir();
+        if is_dir && keep.is_some_and(|keep| entry.file_name() == keep) {
+            continue;
+        }
+        let removed = if is_dir { remove_tree(&entry.path()) } else { fs::remove_file(entry.path()) };
+        removed?;
+    }
+    Ok(())
 }
 
 impl Drop for JobFolder {

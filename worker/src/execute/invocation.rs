@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lifecycle::supervisor::Exit;
-use proto::{JobId, Language};
+use proto::{IsolationMode, JobId, Language};
 use sandbox::Network;
 
 use super::failure::JobError;
 use super::kill::KillReason;
+use super::mode::{Owner, Start};
 
 /// One script to run.
 #[derive(Clone)]
@@ -26,6 +26,10 @@ pub struct Invocation {
     pub args: Bytes,
     /// Its bounds.
     pub limits: Limits,
+    /// How much of its process it leaves to the next one.
+    pub mode: IsolationMode,
+    /// With whom it may share a process; with nobody if `None`.
+    pub owner: Option<Owner>,
 }
 
 /// What a script is told besides its arguments, known only once it may run. With the
@@ -76,8 +80,10 @@ impl Default for Limits {
 pub struct Outcome {
     /// How it ended.
     pub verdict: Verdict,
-    /// The process's own end and use; `None` if it never ran or its supervisor was lost.
-    pub exit: Option<Exit>,
+    /// From its start to its end; `None` if it never ran or its supervisor was lost.
+    pub wall: Option<Duration>,
+    /// How it was started; `None` if it never ran.
+    pub start: Option<Start>,
     /// The largest resident set of any one of its processes, in KiB; 0 if it never ran.
     pub mem_peak_kib: u64,
     /// Bytes written to stdout and stderr, kept or not.
@@ -92,7 +98,7 @@ impl Outcome {
         } else {
             Verdict::Failure { error: error.to_json() }
         };
-        Self { verdict, exit: None, mem_peak_kib: 0, output_bytes: 0 }
+        Self { verdict, wall: None, start: None, mem_peak_kib: 0, output_bytes: 0 }
     }
 }
 

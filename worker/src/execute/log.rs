@@ -26,6 +26,9 @@ const FLUSH_AT: usize = 16 * 1024;
 /// Bytes of each read that are looked at once the log is cut: its end is still wanted.
 const FLOOD_BYTES: usize = 8 * 1024;
 
+/// Time for the rest of a log to reach its sink after the script's end; then it is given up.
+pub(super) const LOG_DRAIN: Duration = Duration::from_secs(10);
+
 /// Where a run's log goes.
 pub trait LogSink: Send {
     /// Takes the next chunk: whole characters of UTF-8, no NUL, no secret. A slow sink slows the

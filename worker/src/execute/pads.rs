@@ -15,6 +15,9 @@ use super::policy::{Policy, Seat};
 /// of that command, which is still on its way through other processes, has the cores first.
 const READY_AFTER: Duration = Duration::from_millis(10);
 
+/// One that stays away is replaced this much later: another that had stayed away may come back first.
+const REPLACED_AFTER: Duration = Duration::from_millis(200);
+
 /// Pads ready beyond the number of scripts at a time: while some are made ready again others are used, by a
 /// caller too who asks for one short script after the other.
 const MORE: usize = 3;
@@ -59,10 +62,12 @@ pub(super) struct Pad {
 }
 
 /// What is left of a pad while its script runs.
+#[derive(Debug)]
 pub(super) struct Launched {
     folder: Arc<JobFolder>,
     seat: Arc<Seat>,
-    on_roll: Arc<()>,
+    /// `None` once it is no matter of the stock any more.
+    on_roll: Option<Arc<()>>,
     pads: Pads,
 }
 
@@ -196,7 +201,7 @@ impl Pad {
                 }
                 other => {
                     let pads = self.pads.clone();
-                    let (folder, seat, on_roll) = (Arc::clone(&self.folder), team.seat, team.on_roll);
+                    let (folder, seat, on_roll) = (Arc::clone(&self.folder), team.seat, Some(team.on_roll));
                     let launched = Launched { folder, seat, on_roll, pads };
                     return Ok((other?, launched));
                 }
@@ -223,12 +228,30 @@ impl Drop for Pad {
 }
 
 impl Launched {
+    /// Where it runs.
+    pub(super) fn folder(&self) -> Arc<JobFolder> {
+        Arc::clone(&self.folder)
+    }
+
+    /// What was started stays for longer than a job: the stock is filled up without it.
+    pub(super) fn stays(&mut self) {
+        if self.on_roll.take().is_none() {
+            return;
+        }
+        let pads = self.pads.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(REPLACED_AFTER).await;
+            pads.fill();
+        });
+    }
+
     /// The supervisor has nothing to do any more, if it is still there; the folder is out of reach for whoever
     /// has its user next.
     pub(super) fn end(self, spare: Option<Spare>) {
         if let Some(spare) = spare {
             self.folder.take_back();
-            self.pads.give_back(Team { spare, seat: self.seat, on_roll: self.on_roll });
+            let on_roll = self.on_roll.unwrap_or_else(|| Arc::clone(&self.pads.0.roll));
+            self.pads.give_back(Team { spare, seat: self.seat, on_roll });
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lifecycle::supervisor::Host;
-use proto::{JobId, Language};
+use proto::{IsolationMode, JobId, Language};
 use sandbox::Network;
 
 use super::executor::{Config, Executor, StartError};
@@ -121,6 +121,8 @@ async fn outcome(executor: &Executor, runtime: &dyn Runtime, network: Network) -
         path: "trial".to_owned(),
         args: Bytes::from_static(b"{}"),
         limits: Limits { timeout: BOUND, network, ..Limits::default() },
+        mode: IsolationMode::Fresh,
+        owner: None,
     };
     let (_switch, kill) = Kill::new();
     match executor.prepare(invocation).await {

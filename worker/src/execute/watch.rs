@@ -41,7 +41,11 @@ pub(super) async fn watch(control: &mut Control, kill: &mut Kill, too_much: &Not
 }
 
 /// During a grace a lost lease still kills at once.
-async fn until_killed(control: &mut Control, kill: &mut Kill, grace: Duration) -> Result<Ended, Lost> {
+pub(super) async fn until_killed(
+    control: &mut Control,
+    kill: &mut Kill,
+    grace: Duration,
+) -> Result<Ended, Lost> {
     let bound = Instant::now() + grace + KILL_BOUND;
     let mut lease = Box::pin(kill.lease_lost());
     let (mut hurried, mut woken) = (grace.is_zero(), false);

@@ -11,7 +11,7 @@ use proto::Language;
 use proto::json::RawObject;
 
 use super::wrapped::{ARGS, checked, too_large, unreadable, write};
-use super::{Candidates, Ended, Plan, Runtime, probe};
+use super::{Candidates, Commands, Ended, Plan, Runtime, Way, probe};
 use crate::execute::{Config, Invocation, JobError, JobFolder};
 
 const SCRIPT: &str = "main.sh";
@@ -59,6 +59,24 @@ impl Runtime for Bash {
         &self.version
     }
 
+    fn program(&self) -> &Path {
+        &self.program
+    }
+
+    fn readable(&self) -> Vec<PathBuf> {
+        vec![self.program.clone()]
+    }
+
+    fn trial(&self) -> &'static str {
+        "echo 1"
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way::Commands(self)
+    }
+}
+
+impl Commands for Bash {
     fn prepare(&self, invocation: &Invocation, folder: &JobFolder) -> Result<Plan, JobError> {
         write(folder, SCRIPT, invocation.content.as_bytes())?;
         write(folder, ARGS, &invocation.args)?;
@@ -75,18 +93,6 @@ impl Runtime for Bash {
             ["-e", "-c", FROM_FILE, SCRIPT].map(str::to_owned).into()
         };
         Ok(Plan { program: self.program.clone(), args, env: Vec::new(), streams: Streams::Apart })
-    }
-
-    fn program(&self) -> &Path {
-        &self.program
-    }
-
-    fn readable(&self) -> Vec<PathBuf> {
-        vec![self.program.clone()]
-    }
-
-    fn trial(&self) -> &'static str {
-        "echo 1"
     }
 
     fn answers(&self) -> &'static [&'static str] {

@@ -11,7 +11,7 @@ use lifecycle::supervisor::Streams;
 use proto::Language;
 
 use super::wrapped::{self, ANSWERS, ARGS, write};
-use super::{Candidates, Ended, Plan, Runtime, probe};
+use super::{Candidates, Commands, Ended, Plan, Runtime, Way, probe};
 use crate::execute::{Config, Invocation, JobError, JobFolder};
 
 const WRAPPER: &str = include_str!("../../runtimes/deno/hookmill_main.js");
@@ -57,6 +57,24 @@ impl Runtime for Deno {
         &self.version
     }
 
+    fn program(&self) -> &Path {
+        &self.program
+    }
+
+    fn readable(&self) -> Vec<PathBuf> {
+        vec![self.program.clone(), self.wrapper.clone()]
+    }
+
+    fn trial(&self) -> &'static str {
+        "export function main() { return 1 }"
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way::Commands(self)
+    }
+}
+
+impl Commands for Deno {
     fn prepare(&self, invocation: &Invocation, folder: &JobFolder) -> Result<Plan, JobError> {
         let parameters = parameters(&invocation.content)?;
         write(folder, SCRIPT, invocation.content.as_bytes())?;
@@ -71,18 +89,6 @@ impl Runtime for Deno {
             ("NO_COLOR", "1".to_owned()),
         ];
         Ok(Plan { program: self.program.clone(), args, env, streams: Streams::Merged })
-    }
-
-    fn program(&self) -> &Path {
-        &self.program
-    }
-
-    fn readable(&self) -> Vec<PathBuf> {
-        vec![self.program.clone(), self.wrapper.clone()]
-    }
-
-    fn trial(&self) -> &'static str {
-        "export function main() { return 1 }"
     }
 
     fn answers(&self) -> &'static [&'static str] {

@@ -1,19 +1,21 @@
-//! Python 3: an interpreter without `site`, a wrapper that calls `main` by name.
+//! Python 3: an interpreter without `site`, and a program for it that takes jobs and calls `main` by name.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use lifecycle::supervisor::Streams;
 use proto::Language;
+use serde_json::json;
 
-use super::wrapped::{self, ANSWERS, ARGS, write};
-use super::{Candidates, Ended, Plan, Runtime, probe};
-use crate::execute::{Config, Invocation, JobError, JobFolder};
+use super::{Candidates, Load, Plan, Runtime, Sessions, Way, probe};
+use crate::execute::{Config, Invocation, JobError};
 
-const WRAPPER: &str = include_str!("../../runtimes/python/hookmill_main.py");
-const WRAPPER_FILE: &str = "hookmill_main.py";
+/// The program, by module.
+const PROGRAM: [(&str, &str); 2] = [
+    ("hookmill_main", include_str!("../../runtimes/python/hookmill_main.py")),
+    ("hookmill_state", include_str!("../../runtimes/python/hookmill_state.py")),
+];
 
 /// Isolated, without `site`, UTF-8 whatever the locale.
 const FLAGS: [&str; 4] = ["-I", "-S", "-X", "utf8"];
@@ -31,7 +33,7 @@ const ASK: [&str; 6] = [
      print(*dict.fromkeys((sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)), sep='\\n')",
 ];
 
-/// Compiles the wrapper to a file of bytecode, so that no job compiles it again.
+/// Compiles a module to a file of bytecode, so that no process compiles it again.
 const COMPILE: &str =
     "import sys, py_compile; py_compile.compile(sys.argv[1], cfile=sys.argv[2], doraise=True)";
 
@@ -40,7 +42,7 @@ const COMPILE: &str =
 pub(super) struct Python {
     told: Told,
     start: String,
-    /// Where the wrapper lies.
+    /// Where the program lies.
     folder: PathBuf,
     packages: Vec<String>,
 }
@@ -90,16 +92,6 @@ impl Runtime for Python {
         &self.told.version
     }
 
-    fn prepare(&self, invocation: &Invocation, folder: &JobFolder) -> Result<Plan, JobError> {
-        let module = self.module(&invocation.path);
-        let file = format!("{module}.py");
-        write(folder, &file, invocation.content.as_bytes())?;
-        write(folder, ARGS, &invocation.args)?;
-        let flags = FLAGS.into_iter().chain(["-c", &self.start]).map(str::to_owned);
-        let args = flags.chain([module, file]).chain(self.packages.iter().cloned()).collect();
-        Ok(Plan { program: self.told.program.clone(), args, env: Vec::new(), streams: Streams::Merged })
-    }
-
     fn program(&self) -> &Path {
         &self.told.program
     }
@@ -114,12 +106,26 @@ impl Runtime for Python {
         "def main(): return 1"
     }
 
-    fn answers(&self) -> &'static [&'static str] {
-        &ANSWERS
+    fn way(&self) -> Way<'_> {
+        Way::Sessions(self)
+    }
+}
+
+impl Sessions for Python {
+    fn start(&self) -> Plan {
+        let flags = FLAGS.into_iter().chain(["-c", &self.start]).map(str::to_owned);
+        let args = flags.chain(self.packages.iter().cloned()).collect();
+        Plan { program: self.told.program.clone(), args, env: Vec::new(), streams: Streams::Merged }
     }
 
-    fn result(&self, ended: &Ended<'_>) -> Result<Bytes, JobError> {
-        wrapped::result("python3", ended)
+    fn load(&self, invocation: &Invocation) -> Result<Load, JobError> {
+        let module = self.module(&invocation.path);
+        let order = json!({"module": module, "file": format!("{module}.py"), "source": &*invocation.content});
+        Ok(Load { order, files: Vec::new() })
+    }
+
+    fn forks(&self) -> bool {
+        true
     }
 }
 
@@ -135,24 +141,31 @@ fn read(said: &str) -> Option<Told> {
     (told.program.is_absolute() && version.starts_with("3.")).then_some(told)
 }
 
-/// Puts the wrapper beside the jobs; what `-c` has to say to start it, and where it is.
+/// Puts the program beside the jobs; what `-c` has to say to start it, and where it is.
 fn install(config: &Config, program: &PathBuf) -> Result<(String, PathBuf), String> {
     let folder = config.work_dir.join("runtime/python");
     std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
-    let (source, code) = (folder.join(WRAPPER_FILE), folder.join("hookmill_main.pyc"));
-    std::fs::write(&source, WRAPPER).map_err(|e| e.to_string())?;
+    for (module, source) in PROGRAM {
+        compile(program, &folder.join(module), source)?;
+    }
+    let quoted = serde_json::Value::from(folder.display().to_string());
+    let start = format!(
+        "import sys; sys.path.insert(0, {quoted}); from hookmill_main import serve; del sys.path[0]; serve(sys.argv[1:])"
+    );
+    Ok((start, folder))
+}
+
+/// Leaves `<module>.pyc`.
+fn compile(program: &PathBuf, module: &Path, content: &str) -> Result<(), String> {
+    let (source, code) = (module.with_extension("py"), module.with_extension("pyc"));
+    std::fs::write(&source, content).map_err(|e| e.to_string())?;
     let mut compile = Command::new(program);
     compile.args(FLAGS).args(["-c", COMPILE]).args([&source, &code]).env_clear();
     let output = compile.output().map_err(|e| e.to_string())?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
-    std::fs::remove_file(&source).map_err(|e| e.to_string())?;
-    let quoted = serde_json::Value::from(folder.display().to_string());
-    let start = format!(
-        "import sys; sys.path.insert(0, {quoted}); from hookmill_main import run; del sys.path[0]; run(sys.argv[1:])"
-    );
-    Ok((start, folder))
+    std::fs::remove_file(&source).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub(super) fn result(language: &str, ended: &Ended<'_>) -> Result<Bytes, JobErro
 }
 
 /// Result text that is known to be JSON.
-pub(super) fn checked(json: Vec<u8>) -> Result<Bytes, JobError> {
+pub(crate) fn checked(json: Vec<u8>) -> Result<Bytes, JobError> {
     match proto::json::raw_value(&json) {
         Ok(text) if text.len() == json.len() => Ok(Bytes::from(json)),
         Ok(text) => Ok(Bytes::copy_from_slice(text.as_bytes())),
@@ -54,7 +54,7 @@ pub(super) fn unreadable(why: &FileError) -> JobError {
 }
 
 /// A result over its bound.
-pub(super) fn too_large(size: u64, limit: u64) -> JobError {
+pub(crate) fn too_large(size: u64, limit: u64) -> JobError {
     JobError::new("ResultTooLarge", format!("the result has {size} bytes, the limit is {limit} bytes"))
 }
 

@@ -1,5 +1,6 @@
 //! An executor of its own for each test, and what a test wants to know of a run.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -7,14 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lifecycle::supervisor::{Host, PROGRAM};
-use proto::{JobId, Language};
+use proto::{IsolationMode, JobId, Language};
 use sandbox::Level;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use worker::execute::{
-    Config, Executor, Invocation, Isolation, Kill, KillReason, KillSwitch, Limits, LogSink, Outcome,
-    Surrounding, Surroundings, Verdict,
+    Bounds, Config, Executor, Invocation, Isolation, Kill, KillReason, KillSwitch, Limits, LogSink, Outcome,
+    Owner, Surrounding, Surroundings, Verdict,
 };
 
 /// No wait in a test is longer.
@@ -49,6 +50,10 @@ pub(crate) fn config(work: &Path) -> Config {
         bash: None,
         isolation: Isolation::default(),
         surrounding: Surrounding::default(),
+        warm: Bounds { count: 8, kib: 1 << 20 },
+        warm_idle: Duration::from_mins(10),
+        // they would be among those that tests count
+        warm_spares: 0,
     }
 }
 
@@ -128,6 +133,19 @@ impl std::ops::DerefMut for Call {
 }
 
 impl Call {
+    /// As one of `identity`'s, in this mode: it may share its process with others of the same script.
+    pub(crate) fn of(mut self, identity: &str, mode: IsolationMode) -> Self {
+        let mut version = DefaultHasher::new();
+        self.invocation.content.hash(&mut version);
+        self.invocation.owner = Some(Owner {
+            workspace: "test".parse().unwrap(),
+            version: format!("{:016x}", version.finish()).parse().unwrap(),
+            identity: identity.to_owned(),
+        });
+        self.invocation.mode = mode;
+        self
+    }
+
     /// As a worker does it, the folder's removal included.
     async fn run(self, executor: &Executor, logs: Logs, kill: Kill) -> Outcome {
         match executor.prepare(self.invocation).await {
@@ -149,6 +167,8 @@ pub(crate) fn invocation(language: Language, script: &str, args: &str) -> Call {
         path: "u/test/my-script".to_owned(),
         args: Bytes::copy_from_slice(args.as_bytes()),
         limits: Limits { timeout: BOUND, ..Limits::default() },
+        mode: IsolationMode::Fresh,
+        owner: None,
     };
     let env = vec![("WM_WORKSPACE".to_owned(), "test".to_owned())];
     Call { invocation, around: Surroundings { env, mask: Vec::new() } }
@@ -205,6 +225,14 @@ impl Bench {
     pub(crate) async fn isolated(isolation: Isolation) -> Self {
         let work = open_folder();
         let config = Config { isolation, ..config(work.path()) };
+        Self { executor: Executor::new(&config, host()).await.unwrap(), work }
+    }
+
+    /// With other settings of the executor.
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let work = open_folder();
+        let mut config = config(work.path());
+        change(&mut config);
         Self { executor: Executor::new(&config, host()).await.unwrap(), work }
     }
 

@@ -55,7 +55,7 @@ async fn time_over_kills() {
     let pid = live.said("pid").await;
     let ran = live.end().await;
     assert_eq!(ran.killed(), KillReason::Timeout);
-    let wall = ran.outcome.exit.unwrap().wall();
+    let wall = ran.outcome.wall.unwrap();
     assert!(wall >= Duration::from_millis(450) && wall < Duration::from_secs(5), "{wall:?}");
     assert!(!lives(&pid));
 }

@@ -13,3 +13,4 @@ mod limits;
 mod python;
 mod supervisor;
 mod uplink;
+mod warm;

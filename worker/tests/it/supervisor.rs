@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lifecycle::supervisor::{DIALECT, Kind, Lost, Output, Running, Spec, Status, Streams};
+use lifecycle::supervisor::{DIALECT, Input, Kind, Lost, Output, Running, Spec, Status, Streams};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
@@ -20,6 +20,7 @@ fn bash(script: &str, kind: Kind) -> Spec {
         cwd: PathBuf::from("/"),
         kind,
         output: Output::Log(Streams::Merged),
+        input: Input::Null,
         grant: None,
         rules: None,
     }

@@ -54,7 +54,7 @@ fn what_a_workspace_says_is_stored_as_it_was_sent() {
 
 #[test]
 fn a_script_comes_before_its_workspace() {
-    let all = r#"{"network":"none","memory":1,"cpu_seconds":2,"processes":3,"open_files":4,"file_bytes":5,"disk_bytes":6}"#;
+    let all = r#"{"network":"none","memory":1,"cpu_seconds":2,"processes":3,"open_files":4,"file_bytes":5,"disk_bytes":6,"isolation":"fork"}"#;
     let all = settings(all).unwrap();
     assert_eq!(SandboxSettings::default().or(all), all);
     assert_eq!(all.or(SandboxSettings::default()), all);
