@@ -5,7 +5,7 @@ mod attempts;
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat};
-use job_queue::{Job, JobState, Outcome, Record};
+use job_queue::{Job, JobState, Outcome, ProcessStart, Record};
 use proto::json::raw_value;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -75,6 +75,9 @@ pub(crate) struct Common {
     /// Ours: how strongly its worker confines it: `process`, `landlock` or `namespaces`.
     #[serde(skip_serializing_if = "Option::is_none")]
     isolation: Option<String>,
+    /// Ours: how its process came to it, once it has ended: `isolation`, `origin` and `took_us`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<ProcessStart>,
     /// Whether tries of it have failed before.
     #[serde(skip_serializing_if = "Option::is_none")]
     is_retry: Option<bool>,
@@ -185,6 +188,7 @@ fn common(job: &Job, record: Option<&Record>, details: Details) -> Common {
         schedule_path: job.schedule.as_ref().map(ToString::to_string),
         worker: record.and_then(|record| record.worker.as_ref()).map(ToString::to_string),
         isolation: record.and_then(|record| record.isolation.clone()),
+        process: record.and_then(|record| record.process.clone()),
         is_retry: record.filter(|record| record.retries > 0).map(|_| true),
         attempt: record.map_or(0, |record| record.attempt),
         attempts: details.attempts,

@@ -20,8 +20,8 @@ mod sweep;
 
 pub use collect::{Collected, Collector};
 pub use model::{
-    Args, CallerInfo, CancelRequest, End, Grant, InvalidEnvelope, Job, JobState, Outcome, Record, Trace,
-    canceled_result, error_result, now_us,
+    Args, CallerInfo, CancelRequest, End, Grant, InvalidEnvelope, Job, JobState, Outcome, ProcessStart,
+    Record, Trace, canceled_result, error_result, now_us,
 };
 pub use pressure::{Bounds, NoShare, Pressure, Refusal, Share, Stream, Unit};
 pub use store::{

@@ -1,6 +1,7 @@
 //! A job as our processes see it, and its translation from and to the envelope on the
 //! wire. Wire types stop here: what [`Job::decode`] returns is checked.
 
+mod process_start;
 mod record;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use prost::Message;
 use proto::job as wire;
 use proto::{InstanceId, JobId, Language, RetryPolicy, ScriptHash, ScriptPath, Tag, WorkspaceId};
 
+pub use process_start::ProcessStart;
 pub use record::{CancelRequest, End, JobState, Outcome, Record, canceled_result, error_result};
 
 /// The envelope version this code writes, and the only one it reads.

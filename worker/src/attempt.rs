@@ -18,7 +18,7 @@ use bytes::Bytes;
 use job_queue::planted;
 use job_queue::{
     CancelRequest, Delivery, DeliveryNumber, End, EndAnswer, EndRequest, EventKind, Job, Lease, NextTry,
-    Outcome, StartAnswer, canceled_result,
+    Outcome, ProcessStart, StartAnswer, canceled_result,
 };
 use proto::RetryPolicy;
 use tracing::Instrument;
@@ -28,7 +28,7 @@ pub(crate) use self::fault::Health;
 use self::preparation::{Ready, retoken};
 use self::retrying::Verdict;
 use crate::environment::{self, Platform};
-use crate::execute::{JobError, KillReason, Leftovers, Limits, Surroundings, Verdict as Came};
+use crate::execute::{JobError, KillReason, Leftovers, Limits, Start, Surroundings, Verdict as Came};
 use crate::keeper::Keeper;
 use crate::log_sink::{Fence, RecordLog};
 use crate::patience::ask;
@@ -39,6 +39,7 @@ struct Finished {
     end: End,
     run_us: i64,
     mem_kib: u64,
+    process: Option<ProcessStart>,
     last_log: String,
     leftovers: Option<Leftovers>,
     /// What follows its failure, and within which limits it ran.
@@ -268,8 +269,15 @@ async fn run(worker: &Worker, keeper: &Keeper, job: &Arc<Job>, fence: Fence, rea
         worker.health.well();
     }
     let (mem_kib, leftovers) = (outcome.mem_peak_kib, Some(leftovers));
-    let finished = Finished { end, run_us, mem_kib, last_log: rest.take(), leftovers, retry, retention };
+    let process = outcome.start.map(process_start);
+    let finished =
+        Finished { end, run_us, mem_kib, process, last_log: rest.take(), leftovers, retry, retention };
     Some(Ran::Through(Box::new(finished)))
+}
+
+fn process_start(start: Start) -> ProcessStart {
+    let took_us = u64::try_from(start.took.as_micros()).unwrap_or(u64::MAX);
+    ProcessStart { isolation: start.mode, origin: start.origin.as_str().to_owned(), took_us }
 }
 
 /// The end, or why there is none although the job is still ours.
@@ -299,6 +307,7 @@ impl Finished {
             end,
             run_us: 0,
             mem_kib: 0,
+            process: None,
             last_log: format!("{}\n", error.message),
             leftovers: None,
             retry: None,
@@ -325,6 +334,7 @@ async fn record_end(
         end: &finished.end,
         run_us: finished.run_us,
         mem_kib: finished.mem_kib,
+        process: finished.process.as_ref(),
         last_log: &finished.last_log,
         retention: finished.retention,
     };

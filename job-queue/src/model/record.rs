@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proto::InstanceId;
 use serde_json::json;
 
-use super::Job;
+use super::{Job, ProcessStart};
 
 /// How a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,6 +103,8 @@ pub struct Record {
     pub worker: Option<InstanceId>,
     /// How strongly that worker confines it.
     pub isolation: Option<String>,
+    /// How its process came to it; known once it has ended.
+    pub process: Option<ProcessStart>,
     /// Unix microseconds of the attempt's start.
     pub started_us: Option<i64>,
     /// Unix microseconds of the end.

@@ -10,7 +10,7 @@ use super::{Records, StoreError};
 use crate::model::{CancelRequest, End, Job, JobState, Record};
 
 /// The fields a record is read by.
-pub(super) const FIELDS: [&str; 17] = [
+pub(super) const FIELDS: [&str; 18] = [
     "envelope",
     "state",
     "attempt",
@@ -28,6 +28,7 @@ pub(super) const FIELDS: [&str; 17] = [
     "retries",
     "due_us",
     "log_at",
+    "process",
 ];
 
 /// One `HMGET` of [`FIELDS`].
@@ -84,6 +85,7 @@ pub(super) fn record(row: Row) -> Option<Record> {
         attempt: text("attempt").and_then(|n| n.parse().ok()).unwrap_or(0),
         worker: text("worker").and_then(|id| id.parse().ok()),
         isolation: text("isolation").map(str::to_owned),
+        process: text("process").and_then(|start| start.parse().ok()),
         started_us: text("started_us").and_then(|n| n.parse().ok()),
         ended_us: text("ended_us").and_then(|n| n.parse().ok()),
         run_us: text("run_us").and_then(|n| n.parse().ok()),

@@ -9,7 +9,9 @@ use super::attempts::{NextTry, next_try};
 use super::keys::{self, JobKeys};
 use super::logs::units;
 use super::{Records, StoreError};
-use crate::model::{Args, CancelRequest, End, Job, JobState, Outcome, canceled_result, error_result, now_us};
+use crate::model::{
+    Args, CancelRequest, End, Job, JobState, Outcome, ProcessStart, canceled_result, error_result, now_us,
+};
 use crate::stream::DeliveryNumber;
 
 /// A worker is about to run a job.
@@ -78,6 +80,8 @@ pub struct EndRequest<'a> {
     pub run_us: i64,
     /// Peak memory, KiB.
     pub mem_kib: u64,
+    /// How its process came to it, if it ran.
+    pub process: Option<&'a ProcessStart>,
     /// Log text not yet appended.
     pub last_log: &'a str,
     /// How long its workspace keeps records at this moment; none: it is not known.
@@ -171,6 +175,7 @@ impl Records {
         script.arg(request.end.outcome.as_str()).arg(&request.end.result[..]);
         script.arg(request.run_us).arg(request.mem_kib).arg(self.kept_s(Some(job), request.retention));
         script.arg(request.last_log).arg(units(request.last_log));
+        script.arg(request.process.map_or_else(String::new, ToString::to_string));
         let answer: Vec<redis::Value> = self.invoke(&script).await?;
         match text(&answer, 0)?.as_str() {
             "written" => Ok(EndAnswer::Written),

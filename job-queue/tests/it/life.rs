@@ -6,7 +6,7 @@ use job_queue::{
 };
 use test_servers::within;
 
-use crate::stage::{Stage, finish, job, soon, success, workspace};
+use crate::stage::{Stage, finish, job, process, soon, success, workspace};
 
 #[tokio::test]
 async fn provisioning_twice_changes_nothing() {
@@ -57,6 +57,7 @@ async fn from_publish_to_settled() {
     assert_eq!(record.state, JobState::Ended(Outcome::Success));
     assert_eq!((record.attempt, record.worker), (1, Some(worker.id.clone())));
     assert_eq!((record.run_us, record.mem_kib, record.result_len), (Some(1500), Some(2048), Some(9)));
+    assert_eq!(record.process, Some(process()));
     assert!(record.started_us.unwrap() >= job.created_us && record.ended_us >= record.started_us);
     assert_eq!(gateway.records.args(&job.workspace, job.id).await.unwrap().unwrap(), &b"{\"a\":1e400}"[..]);
     let log = gateway.records.log_from(&job.workspace, job.id, 0).await.unwrap();

@@ -47,6 +47,7 @@ async fn run(records: &job_queue::Records, bytes: usize) {
         end: &end,
         run_us: 12_345,
         mem_kib: 10_240,
+        process: None,
         last_log: &text,
         retention: None,
     };

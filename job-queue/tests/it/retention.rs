@@ -52,7 +52,8 @@ impl Scene {
         self.begin(job).await;
         let (attempt, end) = (self.begin(job).await, success("1"));
         let (run_us, mem_kib, last_log) = (1, 1, "bye\n");
-        let request = EndRequest { job, attempt, end: &end, run_us, mem_kib, last_log, retention: said };
+        let request =
+            EndRequest { job, attempt, end: &end, run_us, mem_kib, process: None, last_log, retention: said };
         let answer = self.records.end(&request).await.expect("valkey answers");
         assert!(matches!(answer, EndAnswer::Written), "{answer:?}");
     }

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use job_queue::{
     Args, ArgsStore, CallerInfo, CancelAnswer, CancelRequest, Completions, Control, Delivery, DeliveryNumber,
     End, EndAnswer, EndRequest, Events, Finder, Grant, Job, Outcome, PROVISION_DEFAULT_MAX_BYTES,
-    PublishError, Publisher, Puller, PullerConfig, Records, RedisConfig, Slots, StartAnswer, StartRequest,
-    Trace, now_us, provision,
+    ProcessStart, PublishError, Publisher, Puller, PullerConfig, Records, RedisConfig, Slots, StartAnswer,
+    StartRequest, Trace, now_us, provision,
 };
-use proto::{InstanceId, JobId, Language, WorkspaceId};
+use proto::{InstanceId, IsolationMode, JobId, Language, WorkspaceId};
 use test_servers::{Nats, Valkey, within};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -231,9 +231,15 @@ pub(crate) async fn start_by(
 }
 
 pub(crate) async fn finish(records: &Records, job: &Job, attempt: u32, end: &End) -> EndAnswer {
+    let (last_log, process) = ("bye\n", Some(&process()));
     let request =
-        EndRequest { job, attempt, end, run_us: 1500, mem_kib: 2048, last_log: "bye\n", retention: None };
+        EndRequest { job, attempt, end, run_us: 1500, mem_kib: 2048, process, last_log, retention: None };
     records.end(&request).await.expect("valkey answers")
+}
+
+/// How all processes of these tests come to their jobs.
+pub(crate) fn process() -> ProcessStart {
+    ProcessStart { isolation: IsolationMode::Warm, origin: "spare".to_owned(), took_us: 70 }
 }
 
 pub(crate) fn nonce() -> String {
