@@ -3,9 +3,18 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-/// Processes that run with the environment of this job, script and all that it has started.
+/// Processes that were started with the environment of this job, or that have called themselves after it
+/// ([`job_name`]), as a script in a process that was there before it must.
 pub fn processes_of(job: &str) -> Vec<i32> {
-    of_jobs().filter(|(_, of)| of == job).map(|(id, _)| id).collect()
+    let name = job_name(job);
+    let called =
+        |id: i32| fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|comm| comm.trim() == name);
+    living().filter(|id| job_of(*id).is_some_and(|of| of == job) || called(*id)).collect()
+}
+
+/// The end of its id: what fits into the name of a process.
+pub fn job_name(job: &str) -> &str {
+    job.rsplit('-').next().unwrap_or(job)
 }
 
 /// Jobs of any system on this machine that have such processes.
@@ -15,9 +24,12 @@ pub(crate) fn jobs_with_processes() -> BTreeSet<String> {
 
 /// Each such process that lives, with its job.
 fn of_jobs() -> impl Iterator<Item = (i32, String)> {
+    living().filter_map(|id| Some((id, job_of(id)?)))
+}
+
+fn living() -> impl Iterator<Item = i32> {
     let ids = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    ids.filter_map(|id| Some((id, job_of(id)?))).filter(|(id, _)| lives(*id))
+    ids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|id| lives(*id))
 }
 
 fn job_of(id: i32) -> Option<String> {

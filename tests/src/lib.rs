@@ -36,7 +36,7 @@ pub use client::Client;
 pub use data_server::DataServer;
 pub use disk::Disk;
 pub use hub::Hub;
-pub use job_processes::{lives, processes_of};
+pub use job_processes::{job_name, lives, processes_of};
 pub use link::{Flow, Link, Trap, Way};
 pub use links::Peer;
 pub use process::Process;
