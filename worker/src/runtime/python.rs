@@ -12,9 +12,10 @@ use super::{Candidates, Load, Plan, Runtime, Sessions, Way, probe};
 use crate::execute::{Config, Invocation, JobError};
 
 /// The program, by module.
-const PROGRAM: [(&str, &str); 2] = [
+const PROGRAM: [(&str, &str); 3] = [
     ("hookmill_main", include_str!("../../runtimes/python/hookmill_main.py")),
     ("hookmill_state", include_str!("../../runtimes/python/hookmill_state.py")),
+    ("hookmill_values", include_str!("../../runtimes/python/hookmill_values.py")),
 ];
 
 /// Isolated, without `site`, UTF-8 whatever the locale.
