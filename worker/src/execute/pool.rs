@@ -195,7 +195,8 @@ impl Pool {
                 Ok(()) => returning.pool.put(&returning.key, process),
                 Err(spent) => {
                     tracing::debug!(why = %spent.text, script.version = %returning.key.0.version, "a process takes no more jobs");
-                    dismiss(process, spent.why);
+                    count(spent.why);
+                    process.end(Duration::ZERO).await;
                 }
             }
             drop(returning);
@@ -247,9 +248,13 @@ impl Drop for Returning {
     }
 }
 
+fn count(why: &'static str) {
+    metrics::counter!("worker_evictions_total", "why" => why).increment(1);
+}
+
 /// Ends a process that waits no longer.
 fn dismiss(process: Process, why: &'static str) {
-    metrics::counter!("worker_evictions_total", "why" => why).increment(1);
+    count(why);
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(process.retire());
     }

@@ -7,6 +7,7 @@ mod bash;
 mod bench;
 mod bounds;
 mod deno;
+mod documented;
 mod endings;
 mod hostile;
 mod limits;

@@ -73,6 +73,7 @@ impl Process {
                 format!("{} processes are left", rested.others - expected),
             ));
         }
+        self.resident_kib = rested.resident_kib;
         if self.jobs == 1 {
             self.first_kib = rested.resident_kib;
         }

@@ -54,6 +54,8 @@ pub(in crate::execute) struct Process {
     pub(super) jobs: u32,
     /// What it had in memory after its first job, in KiB.
     pub(super) first_kib: u64,
+    /// And after its last one.
+    pub(super) resident_kib: u64,
     frozen: bool,
 }
 
@@ -114,6 +116,7 @@ impl Process {
             mode,
             jobs,
             first_kib,
+            resident_kib: 0,
             frozen,
         })
     }
@@ -162,18 +165,23 @@ impl Process {
         }
     }
 
-    /// What it has in memory, in KiB, as was seen after its first job.
+    /// What it has in memory, in KiB, as was seen after its last job.
     pub(in crate::execute) fn size_kib(&self) -> u64 {
-        self.first_kib
+        self.resident_kib
     }
 
     /// Lets it run what it runs at its end, and gives its supervisor back. Its end is brought about if it does not
     /// come.
     pub(in crate::execute) async fn retire(mut self) {
         self.thaw();
+        self.end(END_BOUND).await;
+    }
+
+    /// Ends it and all that its jobs have left, and gives its supervisor back.
+    pub(in crate::execute) async fn end(self, within: Duration) {
         let Self { mut control, channel, log, launched, folder, .. } = self;
         drop((channel, log));
-        if tokio::time::timeout(END_BOUND, control.exited()).await.is_err() {
+        if tokio::time::timeout(within, control.exited()).await.is_err() {
             control.kill();
             let _ = control.exited().await;
         }

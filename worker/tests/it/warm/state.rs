@@ -121,7 +121,7 @@ const CHANGES: [(&str, &str, &str, Then); 30] = [
     ),
     ("VARIABLE.set('changed')", "VARIABLE.get('unset')", "\"unset\"", Restored),
     ("locale.setlocale(locale.LC_ALL, 'C')", "locale.setlocale(locale.LC_ALL) == LOCALE", "true", Replaced),
-    ("os.nice(1)", "os.nice(0)", "0", Replaced),
+    ("os.nice(1)", "os.nice(0) == NICE", "true", Replaced),
     (
         "resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))",
         "resource.getrlimit(resource.RLIMIT_NOFILE)[0]",
@@ -140,7 +140,7 @@ const CHANGES: [(&str, &str, &str, Then); 30] = [
 fn script(change: &str, look: &str) -> String {
     format!(
         "import asyncio, contextvars, gc, locale, os, resource, signal, socket, subprocess, sys, threading, time\n\
-         HERE = os.getcwd(); FILES = len(os.listdir('/proc/self/fd')); LOCALE = locale.setlocale(locale.LC_ALL)\n\
+         HERE = os.getcwd(); FILES = len(os.listdir('/proc/self/fd')); LOCALE = locale.setlocale(locale.LC_ALL); NICE = os.nice(0)\n\
          VARIABLE = contextvars.ContextVar('v')\n\
          def main(step):\n    print('job', step)\n    if step == 1:\n        {change}\n    else:\n        return {look}\n"
     )
