@@ -3,7 +3,9 @@
 mod args;
 mod body;
 mod params;
+mod references;
 
 pub(crate) use args::build;
 pub(crate) use body::read;
 pub(crate) use params::{RunParams, Wait};
+pub(crate) use references::refuse as refuse_references;

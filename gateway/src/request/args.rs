@@ -7,7 +7,7 @@ use http::{HeaderMap, header};
 use proto::ErrorCode;
 use proto::json::{JsonError, RawObject, raw_value};
 
-use super::RunParams;
+use super::{RunParams, references};
 use crate::error::{ApiError, ApiResult};
 
 /// What a content type says the body is.
@@ -33,6 +33,7 @@ pub(crate) fn build(headers: &HeaderMap, body: Bytes, params: &RunParams) -> Api
         Kind::Text => assemble(&[], with_raw_string(added, &body)?),
         Kind::Form => form(&body, params, added)?,
     };
+    references::refuse(&args)?;
     Ok(args)
 }
 
@@ -202,7 +203,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_arguments_is_refused() {
-        let json = Some("application/json");
+        let (json, form) = (Some("application/json"), Some("application/x-www-form-urlencoded"));
         for (content_type, body, query, code, part) in [
             (json, "{\"a\": tru}", "", ErrorCode::BadRequest, "line 1 column"),
             (json, r#"{"a":1,"a":2}"#, "", ErrorCode::BadRequest, "duplicate key `a`"),
@@ -212,6 +213,8 @@ mod tests {
             (Some("image/png"), "x", "", ErrorCode::UnsupportedMediaType, "image/png"),
             (Some("multipart/form-data; boundary=x"), "x", "", ErrorCode::UnsupportedMediaType, "multipart"),
             (None, "", "payload=%%%", ErrorCode::BadRequest, "payload"),
+            (json, r#"{"a":"$var:u/x"}"#, "", ErrorCode::BadRequest, "`$var:u/x` refers to a variable"),
+            (form, "a=%24res:f/db", "", ErrorCode::BadRequest, "`$res:f/db` refers to a variable"),
         ] {
             let error = args(content_type, body, query).unwrap_err();
             assert_eq!(error.code, code, "{body}");

@@ -14,6 +14,7 @@ use super::{MAX_ATTEMPTS, check_script, commit, seen};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
+use crate::request::refuse_references;
 
 /// Schedules written together.
 const TOGETHER: usize = 16;
@@ -138,8 +139,10 @@ impl Asked {
         if self.number_of_occurence == Some(0) {
             return Err(ApiError::bad_request("number_of_occurence: 0 is not a number of times"));
         }
-        let extra = self.extra_args.as_ref().map(|args| RawObject::parse(args.text().as_bytes()));
-        extra.transpose().map_err(|error| ApiError::bad_request(format!("extra_args: {error}")))?;
+        if let Some(extra) = self.extra_args.as_ref().map(|args| args.text().as_bytes()) {
+            RawObject::parse(extra).map_err(|error| ApiError::bad_request(format!("extra_args: {error}")))?;
+            refuse_references(extra)?;
+        }
         let Some(path) = self.path.filter(|path| !path.is_empty()) else { return Ok(None) };
         let handler: Handler =
             path.parse().map_err(|error| ApiError::bad_request(format!("path: {error}")))?;

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::error::{ApiError, ApiResult};
+use crate::request::refuse_references;
 use crate::routes::scripts::is_default;
 
 /// Settings of the contract that ask for something this server does not do yet. One that
@@ -239,8 +240,9 @@ fn check(settings: &ScheduleSettings) -> ApiResult<()> {
         ("on_recovery_extra_args", &settings.on_recovery_extra_args),
         ("on_success_extra_args", &settings.on_success_extra_args),
     ] {
-        let object = args.as_ref().map(|args| RawObject::parse(args.text().as_bytes()));
-        object.transpose().map_err(|error| ApiError::bad_request(format!("{name}: {error}")))?;
+        let Some(args) = args.as_ref().map(|args| args.text().as_bytes()) else { continue };
+        RawObject::parse(args).map_err(|error| ApiError::bad_request(format!("{name}: {error}")))?;
+        refuse_references(args)?;
     }
     for (name, times) in
         [("on_failure_times", settings.on_failure_times), ("on_recovery_times", settings.on_recovery_times)]
