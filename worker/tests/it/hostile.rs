@@ -1,5 +1,5 @@
 //! Hostile scripts: each attack succeeds while nothing is confined, and from its level on it fails.
-//! As root and as an ordinary user, at every level that this machine offers.
+//! As root and as an ordinary user, at every level that this machine offers, in every mode that a language has.
 
 mod attacks;
 mod world;
@@ -61,9 +61,15 @@ async fn inside() {
         let isolation = Isolation { level, minimum: Level::Process, ..Isolation::default() };
         let world = World::new(if level.is_none() { off } else { isolation }, &secret).await;
         for attack in ATTACKS.iter().filter(|attack| root || !attack.needs_root) {
-            let (stops, (won, got)) = (attack.stopped.by(root), attack.succeeds(&world).await);
-            if won != (level < Some(stops)) {
-                wrong.push(format!("{} at {level:?}, stopped by {stops}: won {won}, got {got}", attack.name));
+            let stops = attack.stopped.by(root);
+            for mode in attack.modes() {
+                let (won, got) = attack.succeeds(&world, *mode).await;
+                if won != (level < Some(stops)) {
+                    let name = attack.name;
+                    wrong.push(format!(
+                        "{name}, {mode}, at {level:?}, stopped by {stops}: won {won}, got {got}"
+                    ));
+                }
             }
         }
         world.end().await;

@@ -4,6 +4,7 @@
 use std::io::Read;
 use std::time::Duration;
 
+use proto::IsolationMode;
 use proto::Language::{self, Bash, Deno, Python3};
 use sandbox::{Level, Network};
 use worker::execute::Verdict;
@@ -91,8 +92,16 @@ impl Attack {
         Self { needs_no_supervisor: true, ..self }
     }
 
+    /// How its language runs scripts.
+    pub(super) fn modes(&self) -> &'static [IsolationMode] {
+        match self.language {
+            Python3 => &[IsolationMode::Fresh, IsolationMode::Warm, IsolationMode::Fork],
+            _ => &[IsolationMode::Fresh],
+        }
+    }
+
     /// Whether it got what it wants, and what it got.
-    pub(super) async fn succeeds(&self, world: &World) -> (bool, String) {
+    pub(super) async fn succeeds(&self, world: &World, mode: IsolationMode) -> (bool, String) {
         let mut victim = Victim::new(&world.secret);
         let source = match self.language {
             Python3 => format!("{PYTHON_PRELUDE}{}", self.code),
@@ -103,7 +112,7 @@ impl Attack {
             let said = World::by_hand(&source, &world.arguments(&victim));
             return (said.contains(&world.secret) || said.contains("broke"), said);
         }
-        let mut call = invocation(self.language, &source, &world.arguments(&victim));
+        let mut call = invocation(self.language, &source, &world.arguments(&victim)).of("u/attacker", mode);
         if matches!(self.goal, Goal::UdpWithoutNetwork) {
             call.limits.network = Network::None;
         }
