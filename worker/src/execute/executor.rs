@@ -256,6 +256,11 @@ impl Executor {
         self.shared.ground.pads.are_full()
     }
 
+    /// Whether every process that has answered its job waits for the next one, or has been given up.
+    pub fn is_at_rest(&self) -> bool {
+        self.shared.ground.pool.is_at_rest()
+    }
+
     /// Makes what a script needs: all that can be done before it may start.
     ///
     /// # Errors

@@ -203,6 +203,11 @@ impl Pool {
         });
     }
 
+    /// Whether nobody is on the way back.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.state(|state| state.returning.is_empty())
+    }
+
     fn put(&self, key: &Key, process: Process) {
         let size = process.size_kib();
         let resting = Resting { process, since: Instant::now() };

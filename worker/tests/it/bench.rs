@@ -240,8 +240,16 @@ impl Bench {
         self.invoke(invocation(language, script, args)).await
     }
 
+    /// One run, its process included: a next one that is quick would not wait for it on a busy machine.
     pub(crate) async fn invoke(&self, call: Call) -> Ran {
-        self.live(call).end().await
+        let ran = self.live(call).end().await;
+        let at_rest = async {
+            while !self.executor.is_at_rest() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(BOUND, at_rest).await.expect("processes come back");
+        ran
     }
 
     pub(crate) fn live(&self, call: Call) -> Live {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use lifecycle::supervisor::{Control, Input, Kind, LogPipe, Lost, Output, Running, Spec};
 use proto::IsolationMode;
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use sandbox::{Grant, Limits, Network};
 use serde_json::Value;
 use tokio::net::UnixStream;
@@ -145,11 +147,11 @@ impl Process {
         }
     }
 
-    /// Whether it can be given a job: it lives, and nothing has come from it that nobody asked for.
+    /// Whether it can be given a job: it lives, and nothing has come from it that nobody asked for. The kernel is
+    /// asked: the runtime may not have heard of its end yet.
     pub(in crate::execute) fn is_well(&self) -> bool {
-        let silent =
-            |read: std::io::Result<usize>| read.is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock);
-        self.inbox.is_empty() && silent(self.channel.try_read(&mut [0]))
+        let said = rustix::net::recv(&self.channel, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        self.inbox.is_empty() && matches!(said, Err(Errno::AGAIN))
     }
 
     /// Nothing of it runs until [`Self::thaw`].
