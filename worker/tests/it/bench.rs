@@ -243,13 +243,18 @@ impl Bench {
     /// One run, its process included: a next one that is quick would not wait for it on a busy machine.
     pub(crate) async fn invoke(&self, call: Call) -> Ran {
         let ran = self.live(call).end().await;
+        self.rests().await;
+        ran
+    }
+
+    /// Waits until every process that has answered its job waits for the next one, or is gone.
+    pub(crate) async fn rests(&self) {
         let at_rest = async {
             while !self.executor.is_at_rest() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
         tokio::time::timeout(BOUND, at_rest).await.expect("processes come back");
-        ran
     }
 
     pub(crate) fn live(&self, call: Call) -> Live {

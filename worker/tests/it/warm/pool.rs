@@ -65,6 +65,7 @@ async fn jobs_at_once_have_a_process_each() {
         seen.insert(one.end().await.result().to_owned());
     }
     assert_eq!(seen.len(), 4);
+    bench.rests().await;
     assert!(seen.contains(warm(&bench, script, "{}").await.result()));
 }
 
@@ -110,7 +111,7 @@ async fn a_process_that_grows_is_replaced() {
 
 #[tokio::test]
 async fn one_that_waits_is_stopped_and_in_the_end_ended() {
-    let bench = plain(|config| config.warm_idle = Duration::from_secs(3)).await;
+    let bench = plain(|config| config.warm_idle = Duration::from_secs(8)).await;
     // nothing of a job may go on: it counts for as long as it is let
     let script = "import os, threading, time\ncount = 0\ndef counting():\n    global count\n    while True:\n        count += 1\n        time.sleep(0.001)\nthreading.Thread(target=counting, daemon=True).start()\ndef main():\n    return [os.getpid(), count]";
     let of = |ran: &crate::bench::Ran| serde_json::from_str::<(u32, u64)>(ran.result()).unwrap();
